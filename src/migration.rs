@@ -112,3 +112,90 @@ pub fn quote_literal(text: &str) -> String {
         format!("'{doubled}'")
     }
 }
+
+/// Declares a setting with a closed list of words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant),+ }
+
+        impl $name {
+            /// Every word with its meaning.
+            pub const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+
+            /// The word as it stands in a variable.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// `SCHEMAGATE_FORMAT`.
+    FormatSetting {
+        /// Recognise it.
+        Auto = "auto",
+        /// Drizzle, classic or v1.
+        Drizzle = "drizzle",
+        /// Plain numbered SQL files.
+        Sql = "sql",
+    }
+}
+
+words! {
+    /// `SCHEMAGATE_PHASE`.
+    Phase {
+        /// In order, up to the first pending contract migration.
+        Expand = "expand",
+        /// Everything pending.
+        Contract = "contract",
+        /// Everything pending.
+        All = "all",
+    }
+}
+
+words! {
+    /// `SCHEMAGATE_OUT_OF_ORDER`: pending, but older than the newest applied.
+    OutOfOrder {
+        /// Run it.
+        Apply = "apply",
+        /// Refuse with exit 6.
+        Fail = "fail",
+        /// Leave it, with a warning.
+        Ignore = "ignore",
+    }
+}
+
+words! {
+    /// `SCHEMAGATE_CHECKSUM`: an applied file has changed.
+    ChecksumPolicy {
+        /// Refuse with exit 6.
+        Fail = "fail",
+        /// Warn.
+        Warn = "warn",
+        /// Say nothing.
+        Ignore = "ignore",
+    }
+}
+
+words! {
+    /// `SCHEMAGATE_AHEAD`: rows that this image does not know.
+    AheadPolicy {
+        /// A rolled-back application on an expanded schema is fine.
+        Allow = "allow",
+        /// Refuse with exit 6.
+        Fail = "fail",
+    }
+}
+
+words! {
+    /// `SCHEMAGATE_TRANSACTION`.
+    TransactionMode {
+        /// One transaction a migration.
+        Each = "each",
+        /// One transaction for all that is pending.
+        All = "all",
+    }
+}
