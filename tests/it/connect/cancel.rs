@@ -1,0 +1,69 @@
+//! Cancelling, proven by its effect.
+
+use std::time::{Duration, Instant};
+
+use schemagate::connect::{Class, Session, classify};
+
+use super::certificates::Authority;
+use super::server::{Server, eventually, session};
+
+/// The running statement ends with 57014, soon, and the session can go on.
+async fn check(server: &Server, victim: Session) {
+    let watcher = server.session().await;
+    let canceller = victim.canceller();
+    let began = Instant::now();
+    let query = victim.client().batch_execute("SELECT pg_sleep(60)");
+    let cancel = async {
+        let running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
+        eventually(&watcher, running, "1").await;
+        canceller.cancel().await
+    };
+    let (result, cancelled) = tokio::join!(query, cancel);
+    cancelled.unwrap();
+    let error = result.unwrap_err();
+    assert_eq!(
+        error.code().map(|code| code.code()),
+        Some("57014"),
+        "{error:?}"
+    );
+    assert_eq!(classify(&error), Class::Statement);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    victim.client().batch_execute("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn directly() {
+    let server = Server::started();
+    check(
+        &server,
+        session(&[("DATABASE_URL", &server.url("super", "postgres"))]).await,
+    )
+    .await;
+    check(&server, server.session().await).await;
+}
+
+#[tokio::test]
+async fn with_tls() {
+    let mut server = Server::prepare();
+    Authority::new("right").install(&server, &["localhost"]);
+    server.hba("hostssl all all all trust");
+    server.start();
+    let url = server.url("super", "postgres?sslmode=require");
+    let session = session(&[("DATABASE_URL", &url)]).await;
+    assert!(session.tls().is_some());
+    check(&server, session).await;
+}
+
+/// `PgBouncer` drops the request of a client that closes at once.
+#[tokio::test]
+async fn through_a_pooler() {
+    let server = Server::started();
+    for mode in ["session", "transaction"] {
+        let pooler = server.pooler(mode, "");
+        check(
+            &server,
+            session(&[("DATABASE_URL", &pooler.url("postgres"))]).await,
+        )
+        .await;
+    }
+}
