@@ -13,6 +13,7 @@ mod classify;
 mod conninfo;
 mod error;
 mod foreign;
+mod once;
 mod params;
 mod passfile;
 mod read;

@@ -253,6 +253,9 @@ impl fmt::Display for Error {
             Self::Settings(problems) => list(f, problems),
             Self::File { what, path, why } => write!(f, "{what} {}: {why}", path.display()),
             Self::Lookup { host, source } => write!(f, "{host}: {}", lookup(source)),
+            Self::Io { peer, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
+                write!(f, "{peer}: the server closed the connection")
+            }
             Self::Io { peer, source } => write!(f, "{peer}: {}", chain(source)),
             Self::Timeout { peer, limit } => write!(f, "{peer}: no session within {limit:?}"),
             Self::TlsNotOffered { peer } => write!(

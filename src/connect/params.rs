@@ -7,9 +7,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::Error;
+use super::once::Once;
 use super::secret::Secret;
 use super::settings::Settings;
 use super::target::{SessionAttrs, Target};
@@ -26,8 +26,7 @@ pub struct Params {
     home: Option<String>,
     application_name: String,
     primary: bool,
-    /// Warnings from files have been logged.
-    warned: Arc<AtomicBool>,
+    once: Once,
 }
 
 #[derive(Debug, Clone)]
@@ -109,7 +108,7 @@ impl Params {
             home,
             application_name: application_name.to_owned(),
             primary: false,
-            warned: Arc::default(),
+            once: Once::default(),
         };
         if problems.is_empty() && params.is_known_without_files() {
             problems.extend(
@@ -173,6 +172,7 @@ impl Params {
             let secret = Secret::from_file_content(read("password file", path)?);
             target.password = Some(secret).filter(|secret| !secret.is_empty());
         }
+        target.once = self.once.clone();
         Ok(Arc::new(target))
     }
 
@@ -195,10 +195,8 @@ impl Params {
         let text = String::from_utf8(read("file with the URL", path)?)
             .map_err(|_| Error::file("file with the URL", path, "is no UTF-8"))?;
         let (settings, warnings) = url::parse(&holder, &text).map_err(Error::Settings)?;
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
+        for warning in warnings {
+            self.once.warn(warning);
         }
         Ok(settings)
     }

@@ -112,12 +112,47 @@ fn random(bound: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn paths() {
         assert_eq!(socket_path("/run/x", 5), "/run/x/.s.PGSQL.5");
         assert_eq!(socket_path("@x", 5), "\0x/.s.PGSQL.5");
+    }
+
+    async fn connected(settings: &SocketSettings) -> TcpStream {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        tcp(listener.local_addr().unwrap(), settings).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_told() {
+        let mut settings = SocketSettings {
+            keepalives: true,
+            idle: Some(Duration::from_secs(7)),
+            interval: Some(Duration::from_secs(8)),
+            count: Some(9),
+            user_timeout: Some(Duration::from_millis(1234)),
+        };
+        let stream = connected(&settings).await;
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(8)
+        );
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 9);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_millis(1234))
+        );
+
+        settings.keepalives = false;
+        let stream = connected(&settings).await;
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth::Methods;
+use super::once::Once;
 use super::read::Reader;
 use super::secret::Secret;
 use super::settings::Settings;
@@ -33,6 +34,7 @@ pub(super) struct Target {
     /// For each address, from the first packet to the session. `None`: no limit.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) socket: SocketSettings,
+    pub(super) once: Once,
 }
 
 /// One entry of the host list.
@@ -163,6 +165,7 @@ impl Target {
             tls: TlsSettings::new(&mut reader, home),
             connect_timeout: connect_timeout(&mut reader),
             socket: socket(&mut reader),
+            once: Once::default(),
         };
         reader.finish(target)
     }

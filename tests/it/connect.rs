@@ -1,4 +1,9 @@
 //! `schemagate::connect` against real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy excuses test functions by itself, but not the helpers that they call"
+)]
 
 mod cancel;
 mod certificates;
@@ -208,16 +213,16 @@ async fn poolers() {
     for mode in ["session", "transaction"] {
         let pooler = server.pooler(mode, "");
         let url = pooler.url("postgres");
-        let pooled = session(&[("DATABASE_URL", &url)]).await;
-        let pid = value(&pooled, "SELECT pg_backend_pid()").await;
+        let behind = session(&[("DATABASE_URL", &url)]).await;
+        let pid = value(&behind, "SELECT pg_backend_pid()").await;
         // A number of the pooler's own: no direct line.
-        assert_ne!(pooled.wire_pid().map(|pid| pid.to_string()), Some(pid));
+        assert_ne!(behind.wire_pid().map(|pid| pid.to_string()), Some(pid));
         assert_eq!(
-            pooled.server_version(),
+            behind.server_version(),
             server.session().await.server_version()
         );
         assert_eq!(
-            value(&pooled, "SHOW application_name").await,
+            value(&behind, "SHOW application_name").await,
             "schemagate/test"
         );
 

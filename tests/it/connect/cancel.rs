@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use schemagate::connect::{Class, Session, classify};
+use schemagate::connect::{Class, Session, classify, connect_once};
+
+use tokio_postgres::error::SqlState;
 
 use super::certificates::Authority;
-use super::server::{Server, eventually, session};
+use super::server::{Server, eventually, own, params, session};
 
 /// The running statement ends with 57014, soon, and the session can go on.
 async fn check(server: &Server, victim: Session) {
@@ -18,14 +20,10 @@ async fn check(server: &Server, victim: Session) {
         eventually(&watcher, running, "1").await;
         canceller.cancel().await
     };
-    let (result, cancelled) = tokio::join!(query, cancel);
-    cancelled.unwrap();
+    let (result, asked) = tokio::join!(query, cancel);
+    asked.unwrap();
     let error = result.unwrap_err();
-    assert_eq!(
-        error.code().map(|code| code.code()),
-        Some("57014"),
-        "{error:?}"
-    );
+    assert_eq!(error.code().map(SqlState::code), Some("57014"), "{error:?}");
     assert_eq!(classify(&error), Class::Statement);
     assert!(began.elapsed() < Duration::from_secs(20));
     victim.client().batch_execute("SELECT 1").await.unwrap();
@@ -66,4 +64,26 @@ async fn through_a_pooler() {
         )
         .await;
     }
+}
+
+/// A pooler that insists on TLS says so in its own way (08P01), which `allow` understands too.
+#[tokio::test]
+async fn through_a_pooler_with_tls() {
+    let server = Server::started();
+    let authority = Authority::new("right");
+    let (certificate, key) = authority.issue("pooler", &["localhost"]);
+    own(authority.dir.path());
+    let tls = format!(
+        "client_tls_sslmode = require\nclient_tls_cert_file = {certificate}\nclient_tls_key_file = {key}"
+    );
+    let pooler = server.pooler("transaction", &tls);
+    for mode in ["allow", "require"] {
+        let url = pooler.url(&format!("postgres?sslmode={mode}"));
+        let session = session(&[("DATABASE_URL", &url)]).await;
+        assert!(session.tls().is_some());
+        check(&server, session).await;
+    }
+    let plain = params(&[("DATABASE_URL", &pooler.url("postgres?sslmode=disable"))]);
+    let error = connect_once(&plain).await.unwrap_err();
+    assert_eq!(error.exit_status().code(), 9, "{error}");
 }

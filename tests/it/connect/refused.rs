@@ -29,7 +29,7 @@ async fn refusals_end_after_the_grace() {
     let server = server().await;
     let wait = Wait {
         enabled: true,
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         auth_grace: Duration::from_millis(700),
     };
     for (who, database, expected) in [

@@ -27,7 +27,7 @@ pub(super) struct Pooler {
 /// An unprivileged folder, because neither program runs as root.
 pub(super) fn folder() -> TempDir {
     let dir = tempfile::Builder::new()
-        .prefix("schemagate-it-")
+        .prefix("schemagate-connect-")
         .tempdir()
         .unwrap();
     own(dir.path());
@@ -106,7 +106,7 @@ fn template() -> &'static Path {
             .stdout;
         let digits = version.iter().filter(|byte| byte.is_ascii_digit());
         let name: String = digits.map(|byte| char::from(*byte)).collect();
-        let template = std::env::temp_dir().join(format!("schemagate-it-template-{name}"));
+        let template = std::env::temp_dir().join(format!("schemagate-connect-template-{name}"));
         if !template.exists() {
             let dir = folder();
             run(as_user(&initdb)
@@ -212,7 +212,7 @@ impl Server {
             .unwrap()
             .contains("is ready to accept")
         {
-            assert!(began.elapsed() < Duration::from_secs(60), "{}", self.log());
+            assert!(began.elapsed() < Duration::from_mins(1), "{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -242,8 +242,8 @@ impl Server {
         format!("postgres://{who}@127.0.0.1:{}/{rest}", self.port)
     }
 
-    pub(super) fn pooler(&self, mode: &str, more: &str) -> Pooler {
-        Pooler::start(self, mode, more)
+    pub(super) fn pooler(&self, mode: &str, extra: &str) -> Pooler {
+        Pooler::start(self, mode, extra)
     }
 }
 
@@ -256,7 +256,7 @@ impl Drop for Server {
 }
 
 impl Pooler {
-    fn start(server: &Server, mode: &str, more: &str) -> Self {
+    fn start(server: &Server, mode: &str, extra: &str) -> Self {
         let dir = folder();
         let port = free_port();
         let ini = dir.path().join("pgbouncer.ini");
@@ -264,7 +264,7 @@ impl Pooler {
         fs::write(&users, "\"super\" \"\"\n\"app\" \"pw\"\n").unwrap();
         let text = format!(
             "[databases]\npostgres = host=127.0.0.1 port={} user=super\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n{more}\n",
+             listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n{extra}\n",
             server.port,
             users.display(),
         );
