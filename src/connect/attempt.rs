@@ -272,7 +272,7 @@ fn password(target: &Target, endpoint: &Endpoint) -> Option<Secret> {
     };
     let (password, warning) = passfile::look(target.passfile.as_deref()?, wanted);
     if let Some(warning) = warning {
-        target.once.warn(warning);
+        target.once.warn(&warning);
     }
     password
 }

@@ -11,8 +11,8 @@ pub(super) struct Once(Arc<Mutex<BTreeSet<String>>>);
 
 impl Once {
     /// Logs the warning, unless it was logged before.
-    pub(super) fn warn(&self, text: String) {
-        if self.is_new(&text) {
+    pub(super) fn warn(&self, text: &str) {
+        if self.is_new(text) {
             tracing::warn!("{text}");
         }
     }

@@ -196,7 +196,7 @@ impl Params {
             .map_err(|_| Error::file("file with the URL", path, "is no UTF-8"))?;
         let (settings, warnings) = url::parse(&holder, &text).map_err(Error::Settings)?;
         for warning in warnings {
-            self.once.warn(warning);
+            self.once.warn(&warning);
         }
         Ok(settings)
     }
