@@ -2,6 +2,9 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod connect;
 pub mod exit;
 pub mod formats;
@@ -15,4 +18,5 @@ pub mod shutdown;
 pub mod source;
 pub mod sql;
 pub mod stop;
+pub mod telemetry;
 pub mod wire;
