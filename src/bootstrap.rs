@@ -1,14 +1,14 @@
 //! What must stand before the first migration runs: no other tool's history, the journal, the history table in the
 //! form that the folder needs. Each is created only when absent; in the common case nothing is sent.
 
-use std::fmt;
-
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
     apply::{Failure, Frame, Limits, failure, journal_grant},
-    exit::ExitStatus,
-    formats::{self, Format, Shape, foreign},
+    formats::{
+        self, Shape,
+        foreign::{self, Foreign, Own},
+    },
     history::{self, Journal, Snapshot, journal},
     migration::quote_ident,
     source::Source,
@@ -27,8 +27,10 @@ pub struct Ground {
 /// Why the ground could not be laid.
 #[derive(Debug)]
 pub enum Error {
-    /// Another tool's history, or a table that cannot be upgraded.
+    /// A table that cannot be read or upgraded.
     Format(formats::Error),
+    /// Another tool's history has rows.
+    Foreign(Foreign),
     /// The server refused.
     Own(Failure),
 }
@@ -51,11 +53,11 @@ pub async fn lay(
             fenced(client, frame, &sql)
                 .await
                 .map_err(|error| own(error, snapshot))?;
-            formats::created_shape(params.format)
+            params.format.new_shape()
         }
-        Some(Shape::Classic) if params.format == Format::DrizzleV1 => {
-            let sql = formats::upgrade(&params.table, &source.migrations, &snapshot.rows)?;
-            fenced(client, frame, &sql)
+        Some(shape) if formats::needs_upgrade(params.format, shape) => {
+            let upgrade = formats::upgrade(&params.table, &source.migrations, &snapshot.rows)?;
+            fenced(client, frame, &upgrade.sql)
                 .await
                 .map_err(|error| own(error, snapshot))?;
             Shape::V1
@@ -74,21 +76,35 @@ pub async fn refuse_foreign(
     if !snapshot.rows.is_empty() {
         return Ok(());
     }
-    let mut reply = wire::query(client, &foreign::find_sql()).await;
-    let rows = reply.rows(0).map_err(|error| own(error, snapshot))?;
-    for table in foreign::found(&rows, params.format, &params.table) {
-        let mut reply = wire::query(client, &table.has_rows_sql()).await;
-        // A table that this role may not read is somebody's all the same.
-        let filled = match reply.scalar(0) {
-            Ok(answer) => answer.as_deref() == Some("t"),
-            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => true,
-            Err(error) => return Err(own(error, snapshot)),
-        };
-        if filled {
-            return Err(Error::Format(table.refusal(params.format)));
-        }
+    let own = Own {
+        format: params.format,
+        table: params.table.clone(),
+        named: params.named,
+    };
+    let candidates = column(client, &foreign::find_sql(&own), snapshot).await?;
+    let mut found = Vec::new();
+    for candidate in &candidates {
+        found.extend(foreign::identify(&own, &foreign::parse_candidate(candidate)?));
     }
-    Ok(())
+    let Some(question) = foreign::has_rows_sql(&found) else {
+        return Ok(());
+    };
+    let with_rows: Vec<usize> = column(client, &question, snapshot)
+        .await?
+        .iter()
+        .filter_map(|position| position.parse().ok())
+        .collect();
+    Foreign::new(&own, &found, &with_rows).map_or(Ok(()), |foreign| Err(Error::Foreign(foreign)))
+}
+
+/// The first column of a query's rows.
+async fn column(client: &Client, sql: &str, snapshot: &Snapshot) -> Result<Vec<String>, Error> {
+    let mut reply = wire::query(client, sql).await;
+    let rows = reply.rows(0).map_err(|error| own(error, snapshot))?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten())
+        .collect())
 }
 
 async fn lay_journal(
@@ -185,27 +201,8 @@ fn own(error: tokio_postgres::Error, snapshot: &Snapshot) -> Error {
 
 // === impl Error ===
 
-impl Error {
-    /// The exit code.
-    pub fn exit_status(&self) -> ExitStatus {
-        match self {
-            Self::Format(error) => error.exit_status(),
-            Self::Own(_) => ExitStatus::Refused,
-        }
-    }
-}
-
 impl From<formats::Error> for Error {
     fn from(error: formats::Error) -> Self {
         Self::Format(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Format(error) => write!(f, "{error}"),
-            Self::Own(failure) => write!(f, "{failure:?}"),
-        }
     }
 }

@@ -20,6 +20,8 @@ pub struct Params {
     pub format: Format,
     /// The table.
     pub table: TableName,
+    /// Whether `SCHEMAGATE_HISTORY_TABLE` names it.
+    pub named: bool,
     /// `SCHEMAGATE_ROLE`.
     pub role: Option<String>,
 }

@@ -21,7 +21,7 @@ use crate::{
     lock::{Holder, LockKeys, Patience},
     migration::{Migration, TableName, TransactionMode},
     plan::{self, Plan, Policy},
-    source::Source,
+    source::{self, Source},
     stop::{Cause, Stop},
     wire,
 };
@@ -143,8 +143,12 @@ pub enum Error {
     Plan(plan::Error),
     /// Files that cannot be run.
     Prepare(apply::prepare::Error),
-    /// Other tools' history tables.
-    Foreign(formats::Error),
+    /// The history table is not the format's, or cannot be upgraded.
+    Format(formats::Error),
+    /// Another tool's history has rows.
+    Foreign(formats::foreign::Foreign),
+    /// Only an existing history could prove what the folder is.
+    Unproved(source::Error),
     /// A migration was not applied.
     Apply(Failure),
     /// The lock was not had in time.
@@ -632,21 +636,25 @@ impl Runner<'_> {
 
 /// What a look at the database means for the files; every command that asks it asks it here.
 pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<Plan, Error> {
+    if source.needs_history_proof && snapshot.shape.is_none() {
+        return Err(Error::Unproved(source.unproved()));
+    }
     let matched = formats::reconcile(
         source.format,
         &source.migrations,
-        &snapshot.rows,
+        snapshot.rows.clone(),
         snapshot.shape,
     )
-    .map_err(Error::Foreign)?;
+    .map_err(Error::Format)?;
     plan::plan(&source.migrations, &matched, policy).map_err(Error::Plan)
 }
 
 /// Something is to be run, or Drizzle's table is to be brought to the form that its folder needs.
 fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
     !plan.run.is_empty()
-        || (source.format == Format::DrizzleV1
-            && snapshot.shape == Some(formats::Shape::Classic))
+        || snapshot
+            .shape
+            .is_some_and(|shape| formats::needs_upgrade(source.format, shape))
 }
 
 async fn holder(session: &Session, keys: &LockKeys) -> Result<Option<Holder>, Error> {
@@ -669,7 +677,8 @@ pub fn history_table(setting: Option<&TableName>, format: Format) -> TableName {
 impl From<bootstrap::Error> for Error {
     fn from(error: bootstrap::Error) -> Self {
         match error {
-            bootstrap::Error::Format(error) => Self::Foreign(error),
+            bootstrap::Error::Format(error) => Self::Format(error),
+            bootstrap::Error::Foreign(foreign) => Self::Foreign(foreign),
             bootstrap::Error::Own(failure) => Self::Apply(failure),
         }
     }

@@ -25,6 +25,13 @@ pub const ALREADY_APPLIED: &str = "schemagate: already applied";
 /// The savepoint around the file.
 pub const SAVEPOINT: &str = "schemagate_fence";
 
+/// `RESET ALL` leaves role and session authorization alone.
+pub const RESETS: [&str; 3] = [
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+];
+
 /// A session that holds the lock idly is ended by the server after this time without a sign of life.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -133,14 +140,11 @@ impl Frame {
     /// they are not dropped needlessly, because a pooler may keep the application's own on the same server connection.
     pub fn clean(&self, prepares: bool) -> Statements {
         let mut out = Statements::default();
-        for statement in [
-            "RESET SESSION AUTHORIZATION",
-            "RESET ROLE",
-            "RESET ALL",
+        for statement in RESETS.into_iter().chain([
             "DISCARD TEMP",
             "CLOSE ALL",
             "UNLISTEN *",
-        ] {
+        ]) {
             out.push(statement);
         }
         if prepares {
@@ -165,8 +169,10 @@ impl Frame {
     /// when this client is killed, cut off or stopped. Behind a pooler only our name, which the pooler believes to be set.
     pub fn session_settings(&self) -> String {
         if self.holding == Holding::Session {
-            let mut settings = vec![("idle_session_timeout", milliseconds(Some(IDLE_LIMIT)))];
-            settings.extend(self.watchfulness());
+            let mut settings = self.watchfulness();
+            if self.server_version >= 140_000 {
+                settings.push(("idle_session_timeout", milliseconds(Some(IDLE_LIMIT))));
+            }
             set_configs(&settings, false)
         } else {
             set_configs(
