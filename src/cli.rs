@@ -230,14 +230,16 @@ impl fmt::Display for CliExit {
 
 /// A connection string given where none is taken is quoted by the parser's message; it may hold a password.
 fn without_addresses(text: String, args: &[OsString]) -> String {
-    let addresses = args.iter().map(|arg| arg.to_string_lossy());
-    addresses
+    args.iter()
+        .map(|arg| arg.to_string_lossy())
         .filter(|arg| arg.contains("://") || arg.contains("password="))
-        .fold(text, |text, arg| {
-            let value = arg.split_once('=').map_or(&*arg, |(_, value)| value);
-            text.replace(&*arg, "[not shown]")
-                .replace(value, "[not shown]")
+        .flat_map(|arg| {
+            let value = arg.split_once('=').map(|(_, value)| value.to_owned());
+            [Some(arg.into_owned()), value]
         })
+        .flatten()
+        .filter(|secret| !secret.is_empty())
+        .fold(text, |text, secret| text.replace(&secret, "[not shown]"))
 }
 
 #[cfg(test)]

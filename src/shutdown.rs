@@ -183,7 +183,7 @@ mod tests {
                 }
             };
             say(signal.name());
-            std::thread::sleep(Duration::from_secs(60));
+            std::thread::sleep(Duration::from_mins(1));
         });
     }
 

@@ -237,6 +237,11 @@ fn a_connection_string_is_not_repeated() {
         assert_eq!(exit.status, ExitStatus::Usage);
         assert!(!exit.text.contains("hunter2"), "{args}\n{exit}");
     }
+    refused(
+        "migrate x://=",
+        &[],
+        &["unexpected argument '[not shown]' found"],
+    );
     refused("migrate --database-url x", &[], &["--database-url-file"]);
 }
 

@@ -112,10 +112,11 @@ pub const CONNECTIONS: [Connection; 4] = [
     },
 ];
 
-/// The variables of libpq that are read, and `PGPASSWORD_FILE`.
+/// The variables of libpq that decide how and where to connect, and `PGPASSWORD_FILE`. A value that is no text is
+/// a mistake, never silently "not given".
 ///
 /// <https://www.postgresql.org/docs/current/libpq-envars.html>
-pub const LIBPQ: [&str; 22] = [
+pub const LIBPQ: [&str; 29] = [
     "PGHOST",
     "PGHOSTADDR",
     "PGPORT",
@@ -138,6 +139,13 @@ pub const LIBPQ: [&str; 22] = [
     "PGSSLCRLDIR",
     "PGSSLMINPROTOCOLVERSION",
     "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLNEGOTIATION",
+    "PGSSLCERTMODE",
+    "PGSSLSNI",
+    "PGREQUIRESSL",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGGSSENCMODE",
 ];
 
 pub use super::table::SETTINGS;

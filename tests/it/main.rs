@@ -1,1 +1,4 @@
 //! placeholder
+
+mod config;
+mod readme;
