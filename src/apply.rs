@@ -6,6 +6,7 @@
 
 pub mod failure;
 pub mod frame;
+mod holder;
 mod inspect;
 pub mod prepare;
 mod resumable;

@@ -164,6 +164,26 @@ fn read_sql(params: &Params) -> String {
     }
 }
 
+/// Asks one question as `role`.
+pub async fn ask(
+    client: &Client,
+    role: Option<&str>,
+    question: &str,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let Some(role) = role else {
+        return wire::query(client, question).await.rows(0);
+    };
+    let role = quote_ident(role);
+    let sql = format!("BEGIN READ ONLY;SET LOCAL ROLE {role};{question};COMMIT");
+    let mut reply = wire::query(client, &sql).await;
+    let rows = reply.rows(2);
+    if rows.is_err() {
+        // The first error matters.
+        let _ = wire::execute(client, "ROLLBACK").await;
+    }
+    rows
+}
+
 fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
     let Some(json) = facts.get(3).and_then(Option::as_deref) else {
         return Ok(None);

@@ -7,7 +7,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use crate::{
     connect::{self, Class},
     exit::ExitStatus,
-    sql::position::Location,
+    sql::Place,
 };
 
 /// Why a migration was not applied.
@@ -56,7 +56,7 @@ pub struct SqlFailure {
     /// The file, relative to the folder.
     pub path: String,
     /// Where in the file.
-    pub location: Option<Location>,
+    pub location: Option<Place>,
     /// The number of the statement in the file, from 1.
     pub statement: Option<usize>,
     /// The statement, shortened and without its literals.
@@ -109,21 +109,32 @@ impl SqlFailure {
         let context = match error.position() {
             Some(ErrorPosition::Internal { position, query }) => Some(format!(
                 "at character {position} of: {}",
-                crate::sql::position::excerpt(query)
+                crate::sql::excerpt(query)
             )),
             _ => None,
         };
+        Self {
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+            context: context.or_else(|| error.where_().map(str::to_owned)),
+            ..Self::at(version, path, error.code().code())
+        }
+    }
+
+    /// A failure that schemagate finds itself, to be filled in.
+    pub fn at(version: &str, path: &str, code: &str) -> Self {
         Self {
             version: version.to_owned(),
             path: path.to_owned(),
             location: None,
             statement: None,
             excerpt: None,
-            code: error.code().code().to_owned(),
-            message: error.message().to_owned(),
-            detail: error.detail().map(str::to_owned),
-            hint: error.hint().map(str::to_owned),
-            context: context.or_else(|| error.where_().map(str::to_owned)),
+            code: code.to_owned(),
+            message: String::new(),
+            detail: None,
+            hint: None,
+            context: None,
             rolled_back: String::new(),
             user: String::new(),
         }
@@ -156,7 +167,10 @@ impl SqlFailure {
     pub fn block(&self) -> String {
         let mut lines = Vec::new();
         if let Some(location) = &self.location {
-            lines.extend(location.render());
+            if !location.text.is_empty() {
+                lines.push(location.text.clone());
+                lines.push(location.caret.clone());
+            }
         }
         if let (Some(number), Some(excerpt)) = (self.statement, &self.excerpt) {
             lines.push(format!("statement {number}: {excerpt}"));

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     connect,
-    history::journal::{self, Entry, Kind},
+    history::{
+        self,
+        journal::{self, Entry, Kind},
+    },
     lock::Holder,
     migration::{Migration, quote_ident, quote_literal},
     sql::{Bare, Script, Unit, UnitKind, Units, excerpt},
@@ -147,9 +150,10 @@ impl Applier<'_> {
     }
 
     async fn progress(&self, migration: &Migration) -> Result<Progress, Failure> {
-        let sql = self.as_role(&journal::pieces_sql(self.table, &migration.version));
-        let mut reply = wire::query(self.client(), &sql.text).await;
-        let rows = reply.rows(sql.index).map_err(Failure::of_own)?;
+        let question = journal::pieces_sql(self.table, &migration.version);
+        let rows = history::ask(self.client(), self.frame.role.as_deref(), &question)
+            .await
+            .map_err(Failure::of_own)?;
         let mut progress = Progress::default();
         for row in &rows {
             let text = |column: usize| row.get(column).and_then(Option::as_deref);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Applier, Event, Failure, Frame, SqlFailure,
+    Applier, Event, Failure, SqlFailure,
     frame::{SAVEPOINT, Statements},
     prepare::Job,
     prepares,
@@ -12,13 +12,13 @@ use super::{
 use crate::{
     connect,
     migration::Migration,
-    sql::{Chunk, Script},
+    sql::{Chunk, Chunks, Script},
 };
 
 /// Milliseconds since the message was received: one message is one migration.
 const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
 /// Milliseconds since the transaction began, for a file of several messages.
-const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::pg_catalog.int8";
+pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::pg_catalog.int8";
 
 // === impl Applier ===
 
@@ -26,14 +26,16 @@ impl Applier<'_> {
     /// One migration: one message, or several for a big file.
     pub(super) async fn each(&mut self, job: &Job) -> Result<(), Failure> {
         let migration = self.migration(job);
+        let sent = self.send_each(job, migration).await;
+        self.settle(sent, std::slice::from_ref(job)).await
+    }
+
+    async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
         let begin = self.frame.begin(&self.limits_of(migration));
         let mut sender = Sender::new(self.client());
         sender.own(&begin.sql, begin.count);
-        let sent = self
-            .send_file(&mut sender, job, 0, &self.frame)
-            .await
-            .and(self.send_commit(&mut sender).await);
-        self.settle(sent, std::slice::from_ref(job)).await
+        self.send_file(&mut sender, job, 0).await?;
+        self.send_commit(&mut sender).await
     }
 
     /// All of them: the lock once, each file in its own savepoint and message, one commit.
@@ -68,7 +70,7 @@ impl Applier<'_> {
                 sender.own(&again.sql, again.count);
             }
             job.load(self.source)?;
-            self.send_file(&mut sender, job, index, &self.frame).await?;
+            self.send_file(&mut sender, job, index).await?;
             sender.flush().await?;
             job.unload();
         }
@@ -81,7 +83,6 @@ impl Applier<'_> {
         sender: &mut Sender<'_>,
         job: &Job,
         index: usize,
-        frame: &Frame,
     ) -> Result<(), SendOrOwn> {
         let migration = self.migration(job);
         let script = job.script()?;
@@ -89,11 +90,12 @@ impl Applier<'_> {
         before.push(&self.unapplied_check(migration));
         before.push(&format!("SAVEPOINT {SAVEPOINT}"));
         sender.own(&before.sql, before.count);
-        let one_message = send_script(sender, script, index).await?;
+        let chunks = script.chunks(MESSAGE_BYTES);
+        let one_message = send_chunks(sender, script, chunks, index).await?;
         let mut after = Statements::default();
         after.push(&format!("RELEASE SAVEPOINT {SAVEPOINT}"));
         sender.own(&after.sql, after.count);
-        let clean = frame.clean(prepares(script.text()));
+        let clean = self.frame.clean(prepares(script.text()));
         sender.own(&clean.sql, clean.count);
         let duration = if one_message {
             SINCE_MESSAGE
@@ -191,17 +193,21 @@ pub(super) fn locate(
     statement: usize,
     offset: Option<usize>,
 ) {
-    let found = match offset {
-        Some(offset) => script.statement_at(offset),
-        None => script.statements().nth(statement).map(|found| (statement, found)),
+    let place = match offset {
+        Some(offset) => script.place_at(offset),
+        None => script
+            .place_of_statement(statement)
+            .map(|place| (statement, place)),
     };
-    if let Some((number, found)) = found {
-        sql.statement = Some(number + 1);
-        sql.excerpt = Some(crate::sql::excerpt(found.text));
-        sql.location = Some(script.locate(offset.unwrap_or(found.start)));
-    } else if let Some(offset) = offset {
-        sql.location = Some(script.locate(offset));
-    }
+    let Some((statement, place)) = place else {
+        return;
+    };
+    sql.statement = Some(statement + 1);
+    sql.excerpt = script
+        .statements()
+        .nth(statement)
+        .map(|found| crate::sql::excerpt(found.text));
+    sql.location = Some(place);
 }
 
 fn explain_frame(sql: &mut SqlFailure, migration: &Migration) {
@@ -213,17 +219,17 @@ fn explain_frame(sql: &mut SqlFailure, migration: &Migration) {
     }
 }
 
-/// Sends the text of a script in pieces. True if it went in the first message.
-pub(super) async fn send_script(
+/// Sends chunks of a script. True if they went in the first message.
+pub(super) async fn send_chunks(
     sender: &mut Sender<'_>,
     script: &Script,
+    chunks: Chunks<'_>,
     job: usize,
 ) -> Result<bool, SendError> {
     let text = script.text();
-    let mut pieces = 0;
-    let mut copies = false;
-    for chunk in script.chunks(MESSAGE_BYTES) {
-        pieces += 1;
+    let mut alone = true;
+    for (index, chunk) in chunks.enumerate() {
+        alone &= index == 0;
         match chunk {
             Chunk::Sql {
                 range,
@@ -238,23 +244,22 @@ pub(super) async fn send_script(
                 sender.file(&text[range], statements, piece).await?;
             }
             Chunk::Copy {
+                range,
                 statement,
                 data,
-                first_statement,
             } => {
-                copies = true;
+                alone = false;
                 let piece = Piece {
                     job,
-                    offset: statement.start,
-                    first_statement,
+                    offset: range.start,
+                    first_statement: statement,
                 };
-                sender
-                    .copy(&text[statement], text[data].as_bytes(), piece)
-                    .await?;
+                let data = &text.as_bytes()[data];
+                sender.copy(&text[range], data, piece).await?;
             }
         }
     }
-    Ok(pieces <= 1 && !copies)
+    Ok(alone)
 }
 
 /// An error of sending, or a reason of our own not to send.

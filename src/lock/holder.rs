@@ -66,6 +66,19 @@ impl Holder {
         )
     }
 
+    /// One statement that finds who blocks in `pg_advisory_lock` on the main key: pid and `application_name`. None of
+    /// ours ever does.
+    pub fn waiters_sql(keys: &LockKeys) -> String {
+        format!(
+            "SELECT l.pid, COALESCE(a.application_name, '') \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid = 1 \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND ((l.classid::pg_catalog.int8 << 32) | l.objid::pg_catalog.int8) = {}",
+            keys.main
+        )
+    }
+
     /// Reads the row of [`Holder::select_sql`].
     pub fn from_row(row: &Row) -> Option<Self> {
         let text = |column: usize| row.get(column).cloned().flatten();
