@@ -3,3 +3,4 @@
 pub mod exit;
 pub mod migration;
 pub mod problem;
+pub mod sql;
