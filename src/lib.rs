@@ -4,3 +4,4 @@ pub mod exit;
 pub mod formats;
 pub mod migration;
 pub mod problem;
+pub mod source;

@@ -62,15 +62,14 @@ const LISTED: usize = 20;
 pub fn load(params: &Params) -> Result<Source, Error> {
     let tree = Tree::open(&params.dir)?;
     let detected = detect::detect(&tree, params)?;
-    let mut loaded = match detected.format {
-        Format::DrizzleClassic => classic::load(&tree),
-        Format::DrizzleV1 => v1::load(&tree),
-        Format::Sql => plain::load(&tree, params.format),
+    let loaded = match detected.format {
+        Format::DrizzleClassic => classic::load(&tree, &detected.names),
+        Format::DrizzleV1 => v1::load(&tree, &detected.names, &detected.folders),
+        Format::Sql => plain::load(&tree, &detected.names, params.format),
     }?;
     if loaded.migrations.is_empty() && !params.allow_empty {
         return Err(empty(&tree));
     }
-    loaded.warnings.extend(detected.warnings);
     Ok(Source {
         format: detected.format,
         migrations: loaded.migrations,
@@ -219,6 +218,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-#[cfg(test)]
-mod tests;
