@@ -3,5 +3,6 @@
 pub mod exit;
 pub mod formats;
 pub mod migration;
+pub mod plan;
 pub mod problem;
 pub mod source;

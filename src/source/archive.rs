@@ -64,7 +64,10 @@ fn normal_path(entry: &tar::Entry<'_, impl Read>) -> io::Result<String> {
             Component::Normal(part) => parts.push(part.to_string_lossy()),
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(invalid(format!("the entry {:?} leads outside", path.display())));
+                return Err(invalid(format!(
+                    "the entry {:?} leads outside",
+                    path.display()
+                )));
             }
         }
     }
@@ -85,10 +88,22 @@ fn top_folder(entries: &BTreeMap<String, Entry>) -> String {
     let Some((top, _)) = tops.next() else {
         return String::new();
     };
-    let is_folder = |path: &str| matches!(entries.get(path), Some(Entry { content: Content::Folder, .. }) | None);
+    let is_folder = |path: &str| {
+        matches!(
+            entries.get(path),
+            Some(Entry {
+                content: Content::Folder,
+                ..
+            }) | None
+        )
+    };
     let alone = tops.all(|(other, _)| other == top) && is_folder(top);
     let is_layout = top == "meta" || entries.contains_key(&format!("{top}/migration.sql"));
-    if alone && !is_layout { format!("{top}/") } else { String::new() }
+    if alone && !is_layout {
+        format!("{top}/")
+    } else {
+        String::new()
+    }
 }
 
 // === impl Archive ===
@@ -104,7 +119,11 @@ impl Archive {
         };
         is_gzip(file)
             .and_then(|is_gzip| {
-                if is_gzip { Self::scan(file) } else { Err(invalid("a file that is no .tar.gz")) }
+                if is_gzip {
+                    Self::scan(file)
+                } else {
+                    Err(invalid("a file that is no .tar.gz"))
+                }
             })
             .map_err(|error| refuse(&error))
     }
@@ -234,10 +253,12 @@ fn is_gzip(file: &Path) -> io::Result<bool> {
 
 impl Content {
     fn read(path: &str, file: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<Self> {
-        if !Path::new(path).extension().is_some_and(|ending| ending == "sql") {
+        if !Path::new(path)
+            .extension()
+            .is_some_and(|ending| ending == "sql")
+        {
             return Ok(Self::Other);
         }
-        // Messages name the file as the folder would.
         gather(path, file, buffer).map(|facts| Self::Sql(Box::new(facts)))
     }
 

@@ -169,7 +169,9 @@ impl Checksums {
 
     fn crlf_break(&mut self) {
         self.lines += 1;
-        self.lf.get_or_insert_with(|| self.whole.clone()).update(b"\n");
+        self.lf
+            .get_or_insert_with(|| self.whole.clone())
+            .update(b"\n");
         self.whole.update(b"\r\n");
         if let Some(crlf) = &mut self.crlf {
             crlf.update(b"\r\n");
@@ -178,7 +180,9 @@ impl Checksums {
 
     fn lf_break(&mut self) {
         self.lines += 1;
-        self.crlf.get_or_insert_with(|| self.whole.clone()).update(b"\r\n");
+        self.crlf
+            .get_or_insert_with(|| self.whole.clone())
+            .update(b"\r\n");
         self.whole.update(b"\n");
         if let Some(lf) = &mut self.lf {
             lf.update(b"\n");
@@ -207,7 +211,11 @@ mod tests {
         for piece in 1..=bytes.len().max(1) {
             let sums = sums(bytes, piece);
             assert_eq!(sums.checksum, of_text(&text), "pieces of {piece}");
-            assert_eq!(sums.other_endings, [of_text(&lf), of_text(&crlf)], "pieces of {piece}");
+            assert_eq!(
+                sums.other_endings,
+                [of_text(&lf), of_text(&crlf)],
+                "pieces of {piece}"
+            );
             if let Some(expected) = expected {
                 assert_eq!(sums.checksum, expected);
             }
@@ -217,13 +225,29 @@ mod tests {
     #[test]
     fn gives_the_hashes_that_drizzle_writes() {
         let two = b"CREATE TABLE \"a\" (\"id\" integer);\n--> statement-breakpoint\nCREATE TABLE \"b\" (\"id\" integer);";
-        check(two, Some("f8e2ff6e1e61c4edc8fab076441b8a2c6d8d749a10e66d33a1d17bf9de09cafd"));
-        let plain = b"ALTER TABLE \"a\" ADD COLUMN \"n\" text;\nALTER TABLE \"b\" ADD COLUMN \"n\" text;";
-        check(plain, Some("52780b822693b911beef8298f78d6f1812d89eee043b4d6e64f005d8f9f1c6e0"));
+        check(
+            two,
+            Some("f8e2ff6e1e61c4edc8fab076441b8a2c6d8d749a10e66d33a1d17bf9de09cafd"),
+        );
+        let plain =
+            b"ALTER TABLE \"a\" ADD COLUMN \"n\" text;\nALTER TABLE \"b\" ADD COLUMN \"n\" text;";
+        check(
+            plain,
+            Some("52780b822693b911beef8298f78d6f1812d89eee043b4d6e64f005d8f9f1c6e0"),
+        );
         let latin1 = b"CREATE TABLE lat(t text default '\xe9');";
-        check(latin1, Some("b2dc84cf328948de660048354b64677d341c74f1ad286346e96f22811fb51c5a"));
-        check(b"SELECT 1;\n", Some("b4e0497804e46e0a0b0b8c31975b062152d551bac49c3c2e80932567b4085dcd"));
-        check(b"SELECT 1;\r\n", Some("d3cd5042f97738960d802ad6b3a548dfa18152215118ba18f04493bc6944b0e4"));
+        check(
+            latin1,
+            Some("b2dc84cf328948de660048354b64677d341c74f1ad286346e96f22811fb51c5a"),
+        );
+        check(
+            b"SELECT 1;\n",
+            Some("b4e0497804e46e0a0b0b8c31975b062152d551bac49c3c2e80932567b4085dcd"),
+        );
+        check(
+            b"SELECT 1;\r\n",
+            Some("d3cd5042f97738960d802ad6b3a548dfa18152215118ba18f04493bc6944b0e4"),
+        );
     }
 
     #[test]
@@ -250,9 +274,15 @@ mod tests {
         assert_eq!(sums(b"ab\n", 1).invalid, None);
         let expected = Some(Invalid { offset: 5, line: 3 });
         for piece in 1..8 {
-            assert_eq!(sums(b"a\nb\r\n\xe9 \xff", piece).invalid.map(|i| i.line), Some(3));
+            assert_eq!(
+                sums(b"a\nb\r\n\xe9 \xff", piece).invalid.map(|i| i.line),
+                Some(3)
+            );
             assert_eq!(sums(b"a\n\xc3\xa9\n\xff", piece).invalid, expected);
         }
-        assert_eq!(sums(b"abc\xc3", 2).invalid, Some(Invalid { offset: 3, line: 1 }));
+        assert_eq!(
+            sums(b"abc\xc3", 2).invalid,
+            Some(Invalid { offset: 3, line: 1 })
+        );
     }
 }

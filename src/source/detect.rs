@@ -52,7 +52,10 @@ pub(super) fn detect(tree: &Tree, params: &Params) -> Result<Detected, Error> {
 /// The refusal of a tool that is not supported yet.
 pub(super) fn other_tool(tree: &Tree, tool: Tool, sign: &str) -> Error {
     Error::new(
-        format!("SCHEMAGATE_DIR={}: {sign} is a sign of {tool}, which is not supported yet", tree.place()),
+        format!(
+            "SCHEMAGATE_DIR={}: {sign} is a sign of {tool}, which is not supported yet",
+            tree.place()
+        ),
         "run the tool itself under `schemagate exec`, or set SCHEMAGATE_FORMAT if the files are not its",
     )
 }
@@ -60,7 +63,10 @@ pub(super) fn other_tool(tree: &Tree, tool: Tool, sign: &str) -> Error {
 /// The refusal of Drizzle's files without Drizzle's journal.
 pub(super) fn journal_missing(tree: &Tree, sign: &str) -> Error {
     Error::new(
-        format!("SCHEMAGATE_DIR={}: {sign} is a sign of Drizzle, but {JOURNAL} is missing", tree.place()),
+        format!(
+            "SCHEMAGATE_DIR={}: {sign} is a sign of Drizzle, but {JOURNAL} is missing",
+            tree.place()
+        ),
         "put the whole folder into the image, `meta` included; set SCHEMAGATE_FORMAT=sql if it is not Drizzle's",
     )
 }
@@ -117,7 +123,8 @@ fn is_drizzles(tree: &Tree, names: &[Name], folders: &[String]) -> Result<bool, 
             return Ok(true);
         }
     }
-    let is_numbered = |name: &&Name| name.is_sql() && matches!(numbered::parse_name(&name.name), Ok(Some(_)));
+    let is_numbered =
+        |name: &&Name| name.is_sql() && matches!(numbered::parse_name(&name.name), Ok(Some(_)));
     match names.iter().find(is_numbered) {
         None => Ok(false),
         Some(file) => Err(Error::new(

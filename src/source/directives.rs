@@ -17,7 +17,9 @@ pub(super) fn read(path: &str, head: &str) -> Result<Directives, Vec<String>> {
     let refused: Vec<String> = directives
         .not_honoured
         .iter()
-        .map(|(key, line)| format!("{path} line {line}: this release does not honour the directive {key}"))
+        .map(|(key, line)| {
+            format!("{path} line {line}: this release does not honour the directive {key}")
+        })
         .collect();
     if refused.is_empty() {
         Ok(directives)
@@ -59,6 +61,10 @@ mod parser {
                 }
             }
         }
-        if issues.is_empty() { Ok(directives) } else { Err(issues) }
+        if issues.is_empty() {
+            Ok(directives)
+        } else {
+            Err(issues)
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::checksum::{Checksums, Sums};
 use super::directives;
-use crate::formats::other_tools::{self, Tool};
 use crate::formats::Format;
+use crate::formats::other_tools::{self, Tool};
 use crate::migration::{Directives, Migration};
 use std::io::{self, Read};
 

@@ -58,7 +58,8 @@ fn wrong_place(dir: &Path, problem: &str, help: &str) -> Error {
 impl Tree {
     /// Looks at what `SCHEMAGATE_DIR` names; an archive is read through once.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
-        const MOUNT: &str = "mount or copy the migrations there, or set SCHEMAGATE_DIR to where they are";
+        const MOUNT: &str =
+            "mount or copy the migrations there, or set SCHEMAGATE_DIR to where they are";
         let metadata = fs::metadata(dir).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => wrong_place(dir, "there is nothing", MOUNT),
             _ => wrong_place(dir, &error.to_string(), MOUNT),

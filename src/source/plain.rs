@@ -9,7 +9,10 @@ use crate::migration::FormatSetting;
 /// Reads the up files. Under `auto` the marks of another tool are refused; where `sql` was asked for they are a warning.
 pub(super) fn load(tree: &Tree, names: &[Name], setting: FormatSetting) -> Result<Loaded, Error> {
     let is_folder = |name: &&Name| name.kind != Kind::Folder;
-    let files = names.iter().filter(is_folder).map(|name| name.name.as_str());
+    let files = names
+        .iter()
+        .filter(is_folder)
+        .map(|name| name.name.as_str());
     let arranged = numbered::arrange(files);
     let mut problems = unreadable_kinds(names);
     let arranged = arranged.unwrap_or_else(|found| {
@@ -28,10 +31,14 @@ pub(super) fn load(tree: &Tree, names: &[Name], setting: FormatSetting) -> Resul
             Ok(facts) => {
                 match setting {
                     FormatSetting::Sql => loaded.warnings.extend(mark_warning(&pair.path, &facts)),
-                    FormatSetting::Auto | FormatSetting::Drizzle => refuse_marks(tree, &pair.path, &facts)?,
+                    FormatSetting::Auto | FormatSetting::Drizzle => {
+                        refuse_marks(tree, &pair.path, &facts)?
+                    }
                 }
                 problems.extend(facts.utf8_problem(&pair.path));
-                loaded.migrations.push(facts.into_migration(named(pair), &mut problems));
+                loaded
+                    .migrations
+                    .push(facts.into_migration(named(pair), &mut problems));
             }
             Err(error) => problems.push(format!("{}: {error}", pair.path)),
         }

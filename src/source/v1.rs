@@ -4,6 +4,7 @@ use super::facts::Named;
 use super::folder::{Kind, Name, Tree};
 use super::{Error, Loaded};
 use crate::formats::drizzle_v1::{MIGRATION_FILE, collate, folder_millis};
+use std::collections::HashSet;
 
 /// Reads the migration.sql of every folder that has one.
 pub(super) fn load(tree: &Tree, names: &[Name], folders: &[String]) -> Result<Loaded, Error> {
@@ -30,7 +31,9 @@ pub(super) fn load(tree: &Tree, names: &[Name], folders: &[String]) -> Result<Lo
                     created_at,
                     down: None,
                 };
-                loaded.migrations.push(facts.into_migration(named, &mut problems));
+                loaded
+                    .migrations
+                    .push(facts.into_migration(named, &mut problems));
             }
             Err(error) => problems.push(format!("{path}: {error}")),
         }
@@ -41,13 +44,22 @@ pub(super) fn load(tree: &Tree, names: &[Name], folders: &[String]) -> Result<Lo
 
 /// What looks like a migration and is none to Drizzle.
 fn left_out(names: &[Name], folders: &[&String]) -> Option<String> {
-    let is_loaded = |name: &Name| folders.iter().any(|folder| **folder == name.name);
+    let folders: HashSet<&str> = folders.iter().map(|folder| folder.as_str()).collect();
     let looks_so = |name: &Name| match name.kind {
-        Kind::Folder => folder_millis(&name.name).is_some() && !is_loaded(name),
+        Kind::Folder => {
+            folder_millis(&name.name).is_some() && !folders.contains(name.name.as_str())
+        }
         Kind::File | Kind::Other(_) => name.is_sql(),
     };
-    let stray: Vec<&str> = names.iter().filter(|name| looks_so(name)).map(|name| name.name.as_str()).collect();
+    let stray: Vec<&str> = names
+        .iter()
+        .filter(|name| looks_so(name))
+        .map(|name| name.name.as_str())
+        .collect();
     (!stray.is_empty()).then(|| {
-        format!("no folder with {MIGRATION_FILE}, so Drizzle leaves them out: {}", stray.join(", "))
+        format!(
+            "no folder with {MIGRATION_FILE}, so Drizzle leaves them out: {}",
+            stray.join(", ")
+        )
     })
 }
