@@ -166,7 +166,10 @@ impl fmt::Display for Error {
                     found.join(", ")
                 )
             }
-            Self::Row { reason } => write!(f, "the history table has a row that cannot be read: {reason}"),
+            Self::Row { reason } => write!(
+                f,
+                "the history table has a row that cannot be read: {reason}"
+            ),
             Self::Upgrade { ids } => {
                 let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
                 write!(

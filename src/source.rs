@@ -62,15 +62,14 @@ const LISTED: usize = 20;
 pub fn load(params: &Params) -> Result<Source, Error> {
     let tree = Tree::open(&params.dir)?;
     let detected = detect::detect(&tree, params)?;
-    let mut loaded = match detected.format {
-        Format::DrizzleClassic => classic::load(&tree),
-        Format::DrizzleV1 => v1::load(&tree),
-        Format::Sql => plain::load(&tree, params.format),
+    let loaded = match detected.format {
+        Format::DrizzleClassic => classic::load(&tree, &detected.names),
+        Format::DrizzleV1 => v1::load(&tree, &detected.names, &detected.folders),
+        Format::Sql => plain::load(&tree, &detected.names, params.format),
     }?;
     if loaded.migrations.is_empty() && !params.allow_empty {
         return Err(empty(&tree));
     }
-    loaded.warnings.extend(detected.warnings);
     Ok(Source {
         format: detected.format,
         migrations: loaded.migrations,
@@ -93,7 +92,10 @@ fn empty(tree: &Tree) -> Error {
         "check the mount and SCHEMAGATE_DIR; set SCHEMAGATE_ALLOW_EMPTY=true if nothing is meant to be there".to_owned()
     });
     Error::new(
-        format!("SCHEMAGATE_DIR={}: there are no migrations in it", tree.place()),
+        format!(
+            "SCHEMAGATE_DIR={}: there are no migrations in it",
+            tree.place()
+        ),
         help,
     )
 }
@@ -110,7 +112,10 @@ impl Source {
         let text = self.text(&migration.path)?;
         if checksum::of_text(&text) != migration.checksum {
             return Err(Error::new(
-                format!("{}: the file has changed since it was planned", migration.path),
+                format!(
+                    "{}: the file has changed since it was planned",
+                    migration.path
+                ),
                 "start again: the folder was replaced while it was in use",
             ));
         }
@@ -144,7 +149,10 @@ impl Source {
     }
 
     fn text(&self, path: &str) -> Result<String, Error> {
-        let bytes = self.tree.bytes(path).map_err(|error| unreadable(path, &error))?;
+        let bytes = self
+            .tree
+            .bytes(path)
+            .map_err(|error| unreadable(path, &error))?;
         if self.format.is_drizzle() {
             return Ok(match String::from_utf8(bytes) {
                 Ok(text) => text,
@@ -209,7 +217,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed: Vec<&str> = self.problems.iter().take(LISTED).map(String::as_str).collect();
+        let listed: Vec<&str> = self
+            .problems
+            .iter()
+            .take(LISTED)
+            .map(String::as_str)
+            .collect();
         f.write_str(&listed.join("; "))?;
         match self.problems.len().saturating_sub(LISTED) {
             0 => Ok(()),
@@ -219,6 +232,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-#[cfg(test)]
-mod tests;

@@ -63,7 +63,10 @@ fn duplicates(entries: &[Entry]) -> Vec<String> {
     let mut whens: HashMap<i64, &str> = HashMap::new();
     for entry in entries {
         if tags.insert(entry.tag.as_str(), ()).is_some() {
-            problems.push(format!("{JOURNAL}: the tag {:?} stands there twice", entry.tag));
+            problems.push(format!(
+                "{JOURNAL}: the tag {:?} stands there twice",
+                entry.tag
+            ));
         } else if let Some(other) = whens.insert(entry.when, &entry.tag) {
             problems.push(format!(
                 "{JOURNAL}: {other:?} and {:?} have the same `when` {}; Drizzle takes them for one: give the newer a \
@@ -134,7 +137,10 @@ impl RawEntry {
             ));
             return None;
         };
-        Some(Entry { tag: self.tag, when })
+        Some(Entry {
+            tag: self.tag,
+            when,
+        })
     }
 }
 
@@ -153,7 +159,10 @@ mod tests {
     #[track_caller]
     fn check_problem(text: &str, expected: &str) {
         let problems = parse_journal(text).unwrap_err();
-        assert!(problems.iter().any(|p| p.contains(expected)), "{problems:?}");
+        assert!(
+            problems.iter().any(|p| p.contains(expected)),
+            "{problems:?}"
+        );
     }
 
     #[test]
@@ -164,9 +173,15 @@ mod tests {
         );
         let entries = parse_journal(&text).unwrap();
         let tags: Vec<_> = entries.iter().map(|e| (e.tag.as_str(), e.when)).collect();
-        assert_eq!(tags, [("0001_b", 1_700_000_100_456), ("0000_a", 1_700_000_000_123)]);
+        assert_eq!(
+            tags,
+            [("0001_b", 1_700_000_100_456), ("0000_a", 1_700_000_000_123)]
+        );
         let warning = order_warning(&entries).unwrap();
-        assert!(warning.contains("\"0001_b\" stands before \"0000_a\""), "{warning}");
+        assert!(
+            warning.contains("\"0001_b\" stands before \"0000_a\""),
+            "{warning}"
+        );
         assert_eq!(order_warning(&entries[..1]), None);
     }
 
@@ -179,22 +194,40 @@ mod tests {
         check_problem(&journal(r#"{"when":1}"#), "missing field `tag`");
         check_problem(&journal(r#"{"when":1.5,"tag":"a"}"#), "`when` is 1.5");
         check_problem(&journal(r#"{"when":1,"tag":"../a"}"#), "\"../a\"");
-        check_problem(&journal(r#"{"when":1,"tag":"a"},{"when":2,"tag":"a"}"#), "twice");
-        check_problem(&journal(r#"{"when":1,"tag":"a"},{"when":1,"tag":"b"}"#), "same `when` 1");
+        check_problem(
+            &journal(r#"{"when":1,"tag":"a"},{"when":2,"tag":"a"}"#),
+            "twice",
+        );
+        check_problem(
+            &journal(r#"{"when":1,"tag":"a"},{"when":1,"tag":"b"}"#),
+            "same `when` 1",
+        );
     }
 
     #[test]
     fn accepts_the_old_dialect_word_and_an_absent_one() {
-        assert_eq!(parse_journal(r#"{"dialect":"pg","entries":[]}"#), Ok(vec![]));
+        assert_eq!(
+            parse_journal(r#"{"dialect":"pg","entries":[]}"#),
+            Ok(vec![])
+        );
         assert_eq!(parse_journal(r#"{"entries":[]}"#), Ok(vec![]));
     }
 
     #[test]
     fn names_folders_as_drizzle_kit_up_does() {
         // Rows of a table that Drizzle 1.0.0-rc.5 upgraded.
-        assert_eq!(v1_name(1_700_000_000_123, "0000_init"), "20231114221320_init");
-        assert_eq!(v1_name(1_700_000_100_456, "0001_second"), "20231114221500_second");
-        assert_eq!(v1_name(1_700_000_000_123, "0000_add_two_words"), "20231114221320_add_two_words");
+        assert_eq!(
+            v1_name(1_700_000_000_123, "0000_init"),
+            "20231114221320_init"
+        );
+        assert_eq!(
+            v1_name(1_700_000_100_456, "0001_second"),
+            "20231114221500_second"
+        );
+        assert_eq!(
+            v1_name(1_700_000_000_123, "0000_add_two_words"),
+            "20231114221320_add_two_words"
+        );
         assert_eq!(v1_name(1_700_000_000_123, "tag"), "20231114221320_");
         assert_eq!(v1_name(i64::MAX, "0000_x"), "_x");
     }

@@ -17,7 +17,9 @@ const LAST_SYMBOL: u32 = 31;
 /// As JavaScript's `Date.UTC` does, a month 13 or a second 61 runs over into the next. `None` without 14 digits: there
 /// Drizzle runs the file and then fails to write its row.
 pub fn folder_millis(name: &str) -> Option<i64> {
-    let digits = name.get(..14).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = name
+        .get(..14)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     let part = |from: usize, to: usize| digits.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (part(0, 4)?, part(4, 6)? - 1, part(6, 8)?);
     // `Date.UTC` takes the years 0 to 99 for 1900 to 1999.
@@ -73,8 +75,12 @@ mod tests {
     fn sorts_as_locale_compare_does() {
         // The vector of Drizzle's own run, then answers of Node.js 20.
         check_sorted(&["1_-", "1_10", "1_9", "1_a", "1_b", "1_B"]);
-        check_sorted(&["_", "a", "A", "a_", "a__b", "a_b", "aa", "ab", "aB", "Ab", "AB"]);
-        check_sorted(&["a b", "a_b", "a-b", "a!", "a.b", "a(b", "a@b", "a#", "a+b", "a~b", "a$b", "a0", "aa"]);
+        check_sorted(&[
+            "_", "a", "A", "a_", "a__b", "a_b", "aa", "ab", "aB", "Ab", "AB",
+        ]);
+        check_sorted(&[
+            "a b", "a_b", "a-b", "a!", "a.b", "a(b", "a@b", "a#", "a+b", "a~b", "a$b", "a0", "aa",
+        ]);
         check_sorted(&["20231231235959_z", "20240101000000_a"]);
         check_sorted(&["a~", "a🚀", "a$", "a0", "az", "aż"]);
     }

@@ -51,14 +51,22 @@ pub const KNOWN: &[Known] = &[
     known("Alembic", "alembic_version", &["version_num"]),
     known("Liquibase", "databasechangelog", &["id", "author"]),
     known("Django", "django_migrations", &["app", "name"]),
-    known("Entity Framework", "__EFMigrationsHistory", &["MigrationId"]),
+    known(
+        "Entity Framework",
+        "__EFMigrationsHistory",
+        &["MigrationId"],
+    ),
     known("Sequelize", "SequelizeMeta", &["name"]),
     known("Kysely", "kysely_migration", &["name", "timestamp"]),
     known("MikroORM", "mikro_orm_migrations", &["name", "executed_at"]),
     known("TypeORM", "migrations", &["timestamp", "name"]),
     known("Laravel", "migrations", &["migration", "batch"]),
     known("Drizzle", DRIZZLE, &["hash", "created_at"]),
-    known("schemagate", "history", &["version", "checksum", "duration_ms", "serial"]),
+    known(
+        "schemagate",
+        "history",
+        &["version", "checksum", "duration_ms", "serial"],
+    ),
 ];
 
 const DRIZZLE: &str = "__drizzle_migrations";
@@ -214,7 +222,10 @@ impl Foreign {
                 found.table, self.own
             );
         }
-        let tool = self.found.first().map_or("the tool", |found| found.known.tool);
+        let tool = self
+            .found
+            .first()
+            .map_or("the tool", |found| found.known.tool);
         format!(
             "keep {tool} and run it under `schemagate exec`, or, when these files describe what it has already done, \
              mark them with `schemagate baseline --to VERSION`"
@@ -246,7 +257,11 @@ mod tests {
 
     fn own(format: Format, named: bool) -> Own {
         let table = format.default_history_table();
-        Own { format, table, named }
+        Own {
+            format,
+            table,
+            named,
+        }
     }
 
     fn candidate(schema: &str, table: &str, columns: &[&str]) -> Candidate {
@@ -262,7 +277,10 @@ mod tests {
 
     #[track_caller]
     fn check(own: &Own, candidate: &Candidate, expected: Option<&str>) {
-        assert_eq!(identify(own, candidate).map(|found| found.known.tool), expected);
+        assert_eq!(
+            identify(own, candidate).map(|found| found.known.tool),
+            expected
+        );
     }
 
     #[test]
@@ -273,7 +291,11 @@ mod tests {
         check(&own, &of(&["version"]), Some("dbmate or Rails"));
         check(&own, &of(&["version", "inserted_at"]), Some("Ecto"));
         check(&own, &of(&["id"]), None);
-        check(&own, &candidate("public", "migrations", &["id", "name"]), None);
+        check(
+            &own,
+            &candidate("public", "migrations", &["id", "name"]),
+            None,
+        );
     }
 
     #[test]
@@ -290,8 +312,16 @@ mod tests {
 
     #[test]
     fn another_place_of_the_same_kind_counts_until_ours_is_named() {
-        let drizzle = candidate("public", "__drizzle_migrations", &["id", "hash", "created_at"]);
-        let history = candidate("app", "history", &["version", "checksum", "duration_ms", "serial"]);
+        let drizzle = candidate(
+            "public",
+            "__drizzle_migrations",
+            &["id", "hash", "created_at"],
+        );
+        let history = candidate(
+            "app",
+            "history",
+            &["version", "checksum", "duration_ms", "serial"],
+        );
         check(&own(Format::DrizzleV1, false), &drizzle, Some("Drizzle"));
         check(&own(Format::DrizzleV1, true), &drizzle, None);
         check(&own(Format::Sql, true), &drizzle, Some("Drizzle"));
@@ -302,10 +332,18 @@ mod tests {
     #[test]
     fn names_the_ways_out() {
         let own = own(Format::Sql, false);
-        let found = identify(&own, &candidate("public", "alembic_version", &["version_num"])).unwrap();
+        let found = identify(
+            &own,
+            &candidate("public", "alembic_version", &["version_num"]),
+        )
+        .unwrap();
         assert_eq!(Foreign::new(&own, &[found.clone()], &[]), None);
         let foreign = Foreign::new(&own, &[found], &[0]).unwrap();
-        assert!(foreign.to_string().contains("public.alembic_version (Alembic)"));
+        assert!(
+            foreign
+                .to_string()
+                .contains("public.alembic_version (Alembic)")
+        );
         assert!(foreign.help().contains("schemagate exec"));
         assert!(foreign.help().contains("baseline --to"));
         assert_eq!(foreign.exit_status(), ExitStatus::History);

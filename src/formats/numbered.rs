@@ -80,7 +80,10 @@ pub fn parse_name(file: &str) -> Result<Option<Numbered>, String> {
     }
     Ok(Some(Numbered {
         version: version.to_owned(),
-        name: name.filter(|name| !name.is_empty()).unwrap_or(version).to_owned(),
+        name: name
+            .filter(|name| !name.is_empty())
+            .unwrap_or(version)
+            .to_owned(),
         down,
     }))
 }
@@ -158,7 +161,9 @@ mod tests {
     #[track_caller]
     fn check_name(file: &str, expected: Option<(&str, &str, bool)>) {
         let found = parse_name(file).unwrap();
-        let found = found.as_ref().map(|n| (n.version.as_str(), n.name.as_str(), n.down));
+        let found = found
+            .as_ref()
+            .map(|n| (n.version.as_str(), n.name.as_str(), n.down));
         assert_eq!(found, expected, "{file}");
     }
 
@@ -166,7 +171,10 @@ mod tests {
     fn reads_names() {
         check_name("0001_init.sql", Some(("0001", "init", false)));
         check_name("1-init.sql", Some(("1", "init", false)));
-        check_name("20240101000000.init.sql", Some(("20240101000000", "init", false)));
+        check_name(
+            "20240101000000.init.sql",
+            Some(("20240101000000", "init", false)),
+        );
         check_name("7.sql", Some(("7", "7", false)));
         check_name("7_.sql", Some(("7", "7", false)));
         check_name("0002_a b 🚀.up.sql", Some(("0002", "a b 🚀", false)));
@@ -179,7 +187,14 @@ mod tests {
 
     #[test]
     fn refuses_sql_files_that_would_be_left_out() {
-        for file in ["seed.sql", "0001init.sql", "V.sql", "0001_a.SQL", "_1.sql", ".sql"] {
+        for file in [
+            "seed.sql",
+            "0001init.sql",
+            "V.sql",
+            "0001_a.SQL",
+            "_1.sql",
+            ".sql",
+        ] {
             assert!(parse_name(file).is_err(), "{file}");
         }
     }
@@ -189,12 +204,21 @@ mod tests {
         let arranged = arrange(files.iter().copied()).unwrap();
         let paths: Vec<_> = arranged.pairs.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(paths, expected);
-        assert_eq!(!arranged.warnings.is_empty(), warns, "{:?}", arranged.warnings);
+        assert_eq!(
+            !arranged.warnings.is_empty(),
+            warns,
+            "{:?}",
+            arranged.warnings
+        );
     }
 
     #[test]
     fn orders_by_number() {
-        check_order(&["0002_b.sql", "0001_a.sql", "x.md"], &["0001_a.sql", "0002_b.sql"], false);
+        check_order(
+            &["0002_b.sql", "0001_a.sql", "x.md"],
+            &["0001_a.sql", "0002_b.sql"],
+            false,
+        );
         check_order(&["10_b.sql", "9_a.sql"], &["9_a.sql", "10_b.sql"], true);
         let long = "99999999999999999999999999999999_b.sql";
         check_order(&[long, "100_a.sql"], &["100_a.sql", long], false);
@@ -211,18 +235,36 @@ mod tests {
 
     #[test]
     fn names_every_problem() {
-        let files = ["1_a.sql", "0001_b.sql", "3_c.down.sql", "seed.sql", "4.up.sql", "4_x.sql"];
+        let files = [
+            "1_a.sql",
+            "0001_b.sql",
+            "3_c.down.sql",
+            "seed.sql",
+            "4.up.sql",
+            "4_x.sql",
+        ];
         let problems = arrange(files).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
-        assert!(problems.iter().any(|p| p == "1_a.sql and 0001_b.sql have the same number"));
-        assert!(problems.iter().any(|p| p.starts_with("3_c.down.sql: there is no up file")));
+        assert!(
+            problems
+                .iter()
+                .any(|p| p == "1_a.sql and 0001_b.sql have the same number")
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.starts_with("3_c.down.sql: there is no up file"))
+        );
     }
 
     #[test]
     fn compares_numbers_of_any_length() {
         assert_eq!(compare("0004", "4"), Ordering::Equal);
         assert_eq!(compare("9", "10"), Ordering::Less);
-        assert_eq!(compare("18446744073709551616", "18446744073709551615"), Ordering::Greater);
+        assert_eq!(
+            compare("18446744073709551616", "18446744073709551615"),
+            Ordering::Greater
+        );
         assert_eq!(compare("000", "0"), Ordering::Equal);
     }
 }

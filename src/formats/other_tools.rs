@@ -30,7 +30,9 @@ pub fn by_name(file: &str) -> Option<Tool> {
     let (head, _) = stem.split_once("__")?;
     let is_version = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_digit())
-            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '_'))
+            && text
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '.' | '_'))
     };
     let known = head == "R" || head.strip_prefix(['V', 'U']).is_some_and(is_version);
     known.then_some(Tool::FlywayOrRefinery)

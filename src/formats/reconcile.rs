@@ -88,7 +88,8 @@ impl<'a> Matching<'a> {
             *owned = true;
         }
         let checksum = self.migrations.get(migration).map(|m| &m.checksum);
-        let has_checksum = |row: usize| self.rows.get(row).and_then(|r| r.checksum.as_ref()) == checksum;
+        let has_checksum =
+            |row: usize| self.rows.get(row).and_then(|r| r.checksum.as_ref()) == checksum;
         let better = match self.row_of.get(migration) {
             Some(Some(current)) => !has_checksum(*current) && has_checksum(row),
             Some(None) => true,
@@ -138,7 +139,8 @@ impl<'a> Matching<'a> {
             let by_name = self.open_by(|m| drizzle::v1_name(m.created_at, &m.version));
             self.claim_by(|row| by_name.get(row.version.as_deref()?).copied());
         }
-        let by_second = self.open_by(|m| (drizzle::whole_second(m.created_at), m.checksum.as_str()));
+        let by_second =
+            self.open_by(|m| (drizzle::whole_second(m.created_at), m.checksum.as_str()));
         self.claim_by(|row| {
             let key = (row.created_at?, row.checksum.as_deref()?);
             by_second.get(&key).copied()
@@ -148,7 +150,9 @@ impl<'a> Matching<'a> {
         self.claim_skipped_by_hash(is_skipped);
         let open = self.row_of.iter().map(Option::is_none);
         let migrations = self.migrations.iter();
-        open.zip(migrations).map(|(open, m)| open && is_skipped(m)).collect()
+        open.zip(migrations)
+            .map(|(open, m)| open && is_skipped(m))
+            .collect()
     }
 
     /// A journal whose `when` was edited: Drizzle skips such an entry, and its content has a row. One row for one
@@ -163,7 +167,9 @@ impl<'a> Matching<'a> {
         for (index, migration) in self.migrations.iter().enumerate() {
             if self.row_of.get(index) == Some(&None)
                 && is_skipped(migration)
-                && let Some(row) = by_hash.get_mut(migration.checksum.as_str()).and_then(Vec::pop)
+                && let Some(row) = by_hash
+                    .get_mut(migration.checksum.as_str())
+                    .and_then(Vec::pop)
             {
                 self.claim(row, index);
             }
@@ -178,13 +184,17 @@ impl<'a> Matching<'a> {
             .unowned()
             .filter(|row| self.rows.get(*row).is_some_and(|row| row.version.is_none()))
             .collect();
-        let rows: Vec<Applied> = unnamed.iter().filter_map(|row| self.rows.get(*row).cloned()).collect();
+        let rows: Vec<Applied> = unnamed
+            .iter()
+            .filter_map(|row| self.rows.get(*row).cloned())
+            .collect();
         let owners = upgrade::match_unnamed(self.migrations, &rows);
         let mut warnings = Vec::new();
         for (position, owner) in unnamed.into_iter().zip(owners) {
             let Some(owner) = owner else { continue };
             if self.row_of.get(owner) == Some(&None)
-                && let (Some(row), Some(migration)) = (self.rows.get(position), self.migrations.get(owner))
+                && let (Some(row), Some(migration)) =
+                    (self.rows.get(position), self.migrations.get(owner))
             {
                 warnings.push(format!(
                     "{} has no name in the history, so a 0.x release of Drizzle wrote it; it counts as {}, but Drizzle \
@@ -209,7 +219,10 @@ impl<'a> Matching<'a> {
     fn by_number(&mut self) {
         let by_number = self.open_by(|m| numbered::trim(&m.version));
         self.claim_by(|row| {
-            let version = row.version.as_deref().filter(|version| numbered::is_number(version))?;
+            let version = row
+                .version
+                .as_deref()
+                .filter(|version| numbered::is_number(version))?;
             by_number.get(numbered::trim(version)).copied()
         });
     }
@@ -222,12 +235,19 @@ impl<'a> Matching<'a> {
         is_version: fn(&str) -> bool,
     ) -> Vec<bool> {
         let known = self.migrations.iter().zip(&self.row_of);
-        let known = known.filter(|(_, row)| row.is_some()).map(|(m, _)| m.version.as_str());
-        let unknown = self.unowned().filter_map(|row| self.rows.get(row)?.version.as_deref());
+        let known = known
+            .filter(|(_, row)| row.is_some())
+            .map(|(m, _)| m.version.as_str());
+        let unknown = self
+            .unowned()
+            .filter_map(|row| self.rows.get(row)?.version.as_deref());
         let unknown = unknown.filter(|version| is_version(version));
         let newest = known.chain(unknown).max_by(|a, b| order(a, b));
-        let is_older = |m: &Migration| newest.is_some_and(|newest| order(&m.version, newest).is_lt());
+        let is_older =
+            |m: &Migration| newest.is_some_and(|newest| order(&m.version, newest).is_lt());
         let open = self.row_of.iter().map(Option::is_none);
-        open.zip(self.migrations).map(|(open, m)| open && is_older(m)).collect()
+        open.zip(self.migrations)
+            .map(|(open, m)| open && is_older(m))
+            .collect()
     }
 }

@@ -15,10 +15,9 @@ pub fn select_rows_sql(table: &TableName) -> String {
 
 /// A row from the text that [`select_rows_sql`] gives.
 pub fn parse_row(format: Format, json_text: &str) -> Result<Applied, Error> {
-    let row: Map<String, Value> =
-        serde_json::from_str(json_text).map_err(|error| Error::Row {
-            reason: format!("not a JSON object: {error}"),
-        })?;
+    let row: Map<String, Value> = serde_json::from_str(json_text).map_err(|error| Error::Row {
+        reason: format!("not a JSON object: {error}"),
+    })?;
     if format == Format::Sql {
         Ok(Applied {
             order: required(&row, "serial")?,
@@ -109,7 +108,10 @@ mod tests {
 
         let upgraded = r#"{"id":1,"hash":"aa","created_at":null,"name":null,"applied_at":null}"#;
         let row = parse_row(Format::DrizzleV1, upgraded).unwrap();
-        assert_eq!((row.version, row.created_at, row.applied_at), (None, None, None));
+        assert_eq!(
+            (row.version, row.created_at, row.applied_at),
+            (None, None, None)
+        );
 
         let plain = r#"{"version":"0004","name":"x","checksum":"bb","applied_at":"2026-01-01T00:00:00+00:00","duration_ms":12,"serial":9}"#;
         let row = parse_row(Format::Sql, plain).unwrap();
@@ -132,7 +134,10 @@ mod tests {
 
     #[test]
     fn labels_a_row_by_what_is_known() {
-        let named = Applied { version: Some("0001".into()), ..Applied::default() };
+        let named = Applied {
+            version: Some("0001".into()),
+            ..Applied::default()
+        };
         assert_eq!(label(&named), "0001");
         let bare = Applied {
             order: 3,

@@ -69,7 +69,10 @@ pub(super) fn match_unnamed(migrations: &[Migration], rows: &[Applied]) -> Vec<O
     let mut by_second: HashMap<i64, Vec<usize>> = HashMap::new();
     let mut by_hash: HashMap<&str, usize> = HashMap::new();
     for (index, migration) in migrations.iter().enumerate() {
-        by_second.entry(migration.created_at).or_default().push(index);
+        by_second
+            .entry(migration.created_at)
+            .or_default()
+            .push(index);
         // Of several with one hash Drizzle takes the last.
         by_hash.insert(&migration.checksum, index);
     }
@@ -77,7 +80,10 @@ pub(super) fn match_unnamed(migrations: &[Migration], rows: &[Applied]) -> Vec<O
         .map(|row| {
             let hash = row.checksum.as_deref().unwrap_or_default();
             let second = row.created_at.map(drizzle::whole_second);
-            match second.and_then(|second| by_second.get(&second)).map(Vec::as_slice) {
+            match second
+                .and_then(|second| by_second.get(&second))
+                .map(Vec::as_slice)
+            {
                 Some([only]) => Some(*only),
                 Some(several) => several
                     .iter()

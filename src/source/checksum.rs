@@ -76,7 +76,7 @@ impl Checksums {
     /// The hashes of all that came.
     pub(super) fn finish(mut self) -> Sums {
         if !self.partial.is_empty() {
-            self.invalid_at(0, &[]);
+            self.note_invalid();
             self.text(REPLACEMENT);
         }
         if self.pending_cr {
@@ -106,7 +106,7 @@ impl Checksums {
                 self.partial = rest.to_vec();
                 return;
             };
-            self.invalid_at(0, &[]);
+            self.note_invalid();
             self.text(REPLACEMENT);
             self.offset += length as u64;
             bytes = rest.get(length..).unwrap_or_default();
@@ -118,9 +118,9 @@ impl Checksums {
         self.offset += bytes.len() as u64;
     }
 
-    fn invalid_at(&mut self, ahead: u64, _: &[u8]) {
+    fn note_invalid(&mut self) {
         let here = Invalid {
-            offset: self.offset + ahead,
+            offset: self.offset,
             line: self.lines + 1,
         };
         self.first_invalid.get_or_insert(here);
@@ -169,7 +169,9 @@ impl Checksums {
 
     fn crlf_break(&mut self) {
         self.lines += 1;
-        self.lf.get_or_insert_with(|| self.whole.clone()).update(b"\n");
+        self.lf
+            .get_or_insert_with(|| self.whole.clone())
+            .update(b"\n");
         self.whole.update(b"\r\n");
         if let Some(crlf) = &mut self.crlf {
             crlf.update(b"\r\n");
@@ -178,10 +180,109 @@ impl Checksums {
 
     fn lf_break(&mut self) {
         self.lines += 1;
-        self.crlf.get_or_insert_with(|| self.whole.clone()).update(b"\r\n");
+        self.crlf
+            .get_or_insert_with(|| self.whole.clone())
+            .update(b"\r\n");
         self.whole.update(b"\n");
         if let Some(lf) = &mut self.lf {
             lf.update(b"\n");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(bytes: &[u8], piece: usize) -> Sums {
+        let mut checksums = Checksums::default();
+        for piece in bytes.chunks(piece) {
+            checksums.update(piece);
+        }
+        checksums.finish()
+    }
+
+    /// In pieces of every size the sums are those of the text as a whole.
+    #[track_caller]
+    fn check(bytes: &[u8], expected: Option<&str>) {
+        let text = String::from_utf8_lossy(bytes);
+        let lf = text.replace("\r\n", "\n");
+        let crlf = lf.replace('\n', "\r\n");
+        for piece in 1..=bytes.len().max(1) {
+            let sums = sums(bytes, piece);
+            assert_eq!(sums.checksum, of_text(&text), "pieces of {piece}");
+            assert_eq!(
+                sums.other_endings,
+                [of_text(&lf), of_text(&crlf)],
+                "pieces of {piece}"
+            );
+            if let Some(expected) = expected {
+                assert_eq!(sums.checksum, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn gives_the_hashes_that_drizzle_writes() {
+        let two = b"CREATE TABLE \"a\" (\"id\" integer);\n--> statement-breakpoint\nCREATE TABLE \"b\" (\"id\" integer);";
+        check(
+            two,
+            Some("f8e2ff6e1e61c4edc8fab076441b8a2c6d8d749a10e66d33a1d17bf9de09cafd"),
+        );
+        let plain =
+            b"ALTER TABLE \"a\" ADD COLUMN \"n\" text;\nALTER TABLE \"b\" ADD COLUMN \"n\" text;";
+        check(
+            plain,
+            Some("52780b822693b911beef8298f78d6f1812d89eee043b4d6e64f005d8f9f1c6e0"),
+        );
+        let latin1 = b"CREATE TABLE lat(t text default '\xe9');";
+        check(
+            latin1,
+            Some("b2dc84cf328948de660048354b64677d341c74f1ad286346e96f22811fb51c5a"),
+        );
+        check(
+            b"SELECT 1;\n",
+            Some("b4e0497804e46e0a0b0b8c31975b062152d551bac49c3c2e80932567b4085dcd"),
+        );
+        check(
+            b"SELECT 1;\r\n",
+            Some("d3cd5042f97738960d802ad6b3a548dfa18152215118ba18f04493bc6944b0e4"),
+        );
+    }
+
+    #[test]
+    fn a_stream_has_the_sums_of_the_whole() {
+        for text in [
+            "",
+            "\n",
+            "\r",
+            "\r\n",
+            "\r\r\n\n\r",
+            "a\nb\r\nc\rd\n\r\n",
+            "\u{feff}SELECT '\u{e9}\u{1f680}';\r\n",
+            "no break at all",
+        ] {
+            check(text.as_bytes(), None);
+        }
+        check(b"\xf0\x9f\x92 half \xf0\x9f\r\n\xc3", None);
+        check(b"\xed\xa0\x80\xff\xfe\n", None);
+        check(b"\xe2\x82", None);
+    }
+
+    #[test]
+    fn says_where_a_text_is_no_utf8() {
+        assert_eq!(sums(b"ab\n", 1).invalid, None);
+        let expected = Some(Invalid { offset: 5, line: 3 });
+        for piece in 1..8 {
+            assert_eq!(
+                sums(b"a\nb\r\n\xe9 \xff", piece).invalid.map(|i| i.line),
+                Some(3)
+            );
+            assert_eq!(sums(b"a\n\xc3\xa9\n\xff", piece).invalid, expected);
+        }
+        assert_eq!(
+            sums(b"abc\xc3", 2).invalid,
+            Some(Invalid { offset: 3, line: 1 })
+        );
     }
 }
