@@ -20,7 +20,7 @@ use crate::{
     },
     lock::{Holder, LockKeys, Patience},
     migration::{Migration, TableName, TransactionMode},
-    plan::{self, Plan, Policy},
+    plan::{self, Conflict, Plan, Policy},
     source::{self, Source},
     stop::{Cause, Stop},
     wire,
@@ -139,8 +139,10 @@ pub enum Error {
     Connect(connect::Error),
     /// The history could not be read.
     History(history::Error),
+    /// `SCHEMAGATE_TARGET` names no migration.
+    Target(plan::UnknownTarget),
     /// The history and the files do not fit.
-    Plan(plan::Error),
+    Conflicts(Vec<Conflict>),
     /// Files that cannot be run.
     Prepare(apply::prepare::Error),
     /// The history table is not the format's, or cannot be upgraded.
@@ -349,7 +351,12 @@ impl Runner<'_> {
     }
 
     fn plan(&self, snapshot: &Snapshot) -> Result<Plan, Error> {
-        plan_of(self.source, snapshot, &self.params.policy)
+        let plan = plan_of(self.source, snapshot, &self.params.policy)?;
+        if plan.conflicts.is_empty() {
+            Ok(plan)
+        } else {
+            Err(Error::Conflicts(plan.conflicts))
+        }
     }
 
     fn keys(&self, database: &str) -> LockKeys {
@@ -411,9 +418,13 @@ impl Runner<'_> {
         frame: Frame,
         direct: bool,
     ) -> Result<(), Error> {
-        let mut jobs =
-            apply::prepare::prepare(self.source, &plan.run, self.params.transaction)
-                .map_err(Error::Prepare)?;
+        let mut jobs = apply::prepare::prepare(
+            self.source,
+            &plan.run,
+            self.params.transaction,
+            &mut |warning| (self.on_event)(Event::Warning(warning)),
+        )
+        .map_err(Error::Prepare)?;
         bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
         let ground = bootstrap::lay(
             session.client(),
@@ -646,7 +657,7 @@ pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<
         snapshot.shape,
     )
     .map_err(Error::Format)?;
-    plan::plan(&source.migrations, &matched, policy).map_err(Error::Plan)
+    plan::plan(&source.migrations, &matched, policy).map_err(Error::Target)
 }
 
 /// Something is to be run, or Drizzle's table is to be brought to the form that its folder needs.

@@ -125,6 +125,19 @@ impl Script {
         Some(position::place(&self.text, offset, &range))
     }
 
+    /// The place of a byte offset, with the index of the statement that holds it or comes before it.
+    pub fn place_at(&self, offset: usize) -> Option<(usize, Place)> {
+        let statement = self
+            .statements()
+            .take_while(|statement| statement.start <= offset)
+            .last()?;
+        let range = statement.start..statement.end;
+        Some((
+            statement.index,
+            position::place(&self.text, offset, &range),
+        ))
+    }
+
     /// The place of a statement, for errors without a position: `index` is the chunk's first statement plus the number
     /// of statements that the server completed.
     pub fn place_of_statement(&self, index: usize) -> Option<Place> {
