@@ -78,7 +78,7 @@ impl Error {
                 "correct the settings; `schemagate help COMMAND` lists them".to_owned()
             }
             Self::Source(error) => error.help().to_owned(),
-            Self::Connect(error) => error.help(),
+            Self::Connect(error) => connect_help(error),
             Self::Run(error) => next(error),
             Self::Install(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
@@ -111,7 +111,7 @@ fn of_run(error: &runner::Error) -> ExitStatus {
     match error {
         E::Connect(error) => error.exit_status(),
         E::History(error) => error.exit_status(),
-        E::Target(_) | E::Prepare(_) | E::Unproved(_) => ExitStatus::Usage,
+        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
         E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
         E::Apply(failure) => of_failure(failure),
         E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
@@ -138,6 +138,7 @@ fn what(error: &runner::Error) -> String {
     match error {
         E::Connect(error) => error.to_string(),
         E::History(error) => error.to_string(),
+        E::NoPrimary(problem) => problem.to_string(),
         E::Target(error) => error.to_string(),
         E::Conflicts(conflicts) => conflicts
             .iter()
@@ -198,8 +199,9 @@ fn waited(holder: Option<&Holder>, stuck_for: Duration, off: bool) -> String {
 fn next(error: &runner::Error) -> String {
     use runner::Error as E;
     match error {
-        E::Connect(error) => error.help(),
+        E::Connect(error) => connect_help(error),
         E::History(_) => "grant the role SELECT on the history table, and USAGE on its schema".to_owned(),
+        E::NoPrimary(_) => "migrations are pending, and a standby cannot apply them".to_owned(),
         E::Target(error) => error.help(),
         E::Conflicts(conflicts) => conflicts
             .first()
@@ -239,6 +241,12 @@ fn next_of_failure(failure: &Failure) -> String {
         Failure::Refused { next, .. } | Failure::Unsupported { next, .. } => next.clone(),
         _ => "start again".to_owned(),
     }
+}
+
+fn connect_help(error: &connect::Error) -> String {
+    error
+        .help()
+        .unwrap_or_else(|| "look at the server and its log; `SCHEMAGATE_WAIT_TIMEOUT` says how long to wait".to_owned())
 }
 
 fn lines(problems: &[Problem]) -> String {

@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    future::Future,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use crate::{
         journal::{Author, Entry, Kind},
     },
     lock::{Holder, LockKeys, Patience},
+    problem::Problem,
     migration::{Migration, TableName, TransactionMode},
     plan::{self, Conflict, Plan, Policy},
     source::{self, Source},
@@ -137,6 +139,8 @@ pub struct Outcome {
 pub enum Error {
     /// The database was not reached.
     Connect(connect::Error),
+    /// Something is pending, and the settings ask for a standby.
+    NoPrimary(Problem),
     /// The history could not be read.
     History(history::Error),
     /// `SCHEMAGATE_TARGET` names no migration.
@@ -225,7 +229,7 @@ pub async fn run(
         waited: false,
         started: false,
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
-        queue: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+        queue: Backoff::connecting(),
         patience: None,
     };
     let cancel = || {
@@ -259,7 +263,11 @@ impl Runner<'_> {
                 Ok(Step::LockElsewhere { holder, rows }) => {
                     self.wait_for_lock(holder, rows).await?;
                 }
-                Ok(Step::NeedsPrimary) => self.params.connect.require_primary(),
+                Ok(Step::NeedsPrimary) => self
+                    .params
+                    .connect
+                    .require_primary()
+                    .map_err(Error::NoPrimary)?,
                 Ok(Step::Again) => self.again()?,
                 Err(Error::Apply(Failure::Connection(error)))
                 | Err(Error::History(history::Error::Database(error)))
@@ -595,7 +603,7 @@ impl Runner<'_> {
                 off: false,
             });
         }
-        let next_in = self.queue.next();
+        let next_in = self.queue.next_delay();
         (self.on_event)(Event::LockElsewhere {
             holder: holder.as_ref(),
             next_in,
@@ -609,7 +617,7 @@ impl Runner<'_> {
         if self.retries > self.params.lock_retries {
             return Err(Error::LockRetries(failure));
         }
-        let next_in = self.pause.next();
+        let next_in = self.pause.next_delay();
         (self.on_event)(Event::Retry {
             failure: &failure,
             attempt: self.retries,
@@ -643,6 +651,33 @@ impl Runner<'_> {
         }
         Ok(())
     }
+}
+
+/// Connects and looks, for commands that write nothing.
+pub async fn look(
+    params: &Params,
+    stop: &Stop,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Snapshot, Session), Error> {
+    let looking = async {
+        let session = connect::connect(&params.connect, &params.wait, &mut |event| {
+            on_event(Event::Connect(event));
+        })
+        .await
+        .map_err(Error::Connect)?;
+        let snapshot = Snapshot::read(session.client(), &params.history)
+            .await
+            .map_err(Error::History)?;
+        Ok((snapshot, session))
+    };
+    stopped(stop, looking).await?
+}
+
+/// Waits for work that has nothing to cancel: a signal or the deadline drops it.
+pub async fn stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, Error> {
+    let nothing = || None::<std::future::Ready<()>>;
+    let (outcome, cause) = stop.guard(work, nothing).await;
+    outcome.ok_or(Error::Stopped(cause.unwrap_or(Cause::Deadline)))
 }
 
 /// What a look at the database means for the files; every command that asks it asks it here.

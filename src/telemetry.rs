@@ -135,6 +135,13 @@ fn is_target(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
+impl Params {
+    /// Whether lines are JSON, in this process.
+    pub fn is_json(&self) -> bool {
+        self.format.is_json(io::stderr().is_terminal())
+    }
+}
+
 /// Starts the log. A second call changes nothing.
 pub fn install(params: &Params) {
     let terminal = io::stderr().is_terminal();

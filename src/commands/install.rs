@@ -36,6 +36,17 @@ pub fn install(path: &Path) -> Result<PathBuf, Error> {
     copy(Path::new(SELF), path)
 }
 
+/// The command: with `SCHEMAGATE_DRY_RUN` it only says what it would do.
+pub fn run(path: &Path, dry_run: bool) -> Result<(), crate::error::Error> {
+    if dry_run {
+        tracing::info!(path = %target(path).display(), "would install");
+        return Ok(());
+    }
+    let installed = install(path).map_err(crate::error::Error::Install)?;
+    tracing::info!(path = %installed.display(), "installed");
+    Ok(())
+}
+
 fn copy(from: &Path, path: &Path) -> Result<PathBuf, Error> {
     let target = target(path);
     let folder = match target.parent() {
