@@ -239,7 +239,9 @@ mod tests {
 
     #[test]
     fn prepared_statements_are_suspected_anywhere() {
-        assert!(prepares("DO $$ BEGIN EXECUTE 'Prepare x AS SELECT 1'; END $$"));
+        assert!(prepares(
+            "DO $$ BEGIN EXECUTE 'Prepare x AS SELECT 1'; END $$"
+        ));
         assert!(!prepares("CREATE TABLE prep (a int)"));
         assert!(!prepares(""));
     }

@@ -45,8 +45,7 @@ pub async fn lay(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Ground, Error> {
     let journal = lay_journal(client, snapshot, frame, warn).await?;
-    let schema_exists =
-        snapshot.schema_exists || (params.table.schema == "schemagate" && journal);
+    let schema_exists = snapshot.schema_exists || (params.table.schema == "schemagate" && journal);
     let shape = match snapshot.shape {
         None => {
             let sql = formats::create_sql(params.format, &params.table, schema_exists);
@@ -84,7 +83,10 @@ pub async fn refuse_foreign(
     let candidates = column(client, &foreign::find_sql(&own), snapshot).await?;
     let mut found = Vec::new();
     for candidate in &candidates {
-        found.extend(foreign::identify(&own, &foreign::parse_candidate(candidate)?));
+        found.extend(foreign::identify(
+            &own,
+            &foreign::parse_candidate(candidate)?,
+        ));
     }
     let Some(question) = foreign::has_rows_sql(&found) else {
         return Ok(());
@@ -155,9 +157,17 @@ fn is_duplicate(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Runs `sql` behind the lock.
-async fn fenced(client: &Client, frame: &Frame, sql: &str) -> Result<(), tokio_postgres::Error> {
+pub async fn fenced(
+    client: &Client,
+    frame: &Frame,
+    sql: &str,
+) -> Result<(), tokio_postgres::Error> {
     let begin = frame.begin(&Limits::default());
-    send(client, &format!("{}{sql};COMMIT", begin.sql)).await
+    send(
+        client,
+        &format!("{}{sql};NOTIFY schemagate;COMMIT", begin.sql),
+    )
+    .await
 }
 
 /// Runs `sql` in a transaction of its own, as `role`.

@@ -89,7 +89,9 @@ impl Error {
 
     /// More for a person: the line of the file with its caret, the statement, hint and context.
     pub fn block(&self) -> Option<String> {
-        self.sql().map(SqlFailure::block).filter(|block| !block.is_empty())
+        self.sql()
+            .map(SqlFailure::block)
+            .filter(|block| !block.is_empty())
     }
 
     /// The server's DETAIL, which can hold values of rows: for the log only.
@@ -157,9 +159,9 @@ fn what(error: &runner::Error) -> String {
         } => waited(holder.as_ref(), *stuck_for, *off),
         E::LockRetries(sql) => format!("table locks were not obtained: {}", sql.headline()),
         E::Lost(what) => format!("the connection was lost: {what}"),
-        E::Stopped(cause) => format!(
-            "{cause}; the running statement was cancelled and the lock released"
-        ),
+        E::Stopped(cause) => {
+            format!("{cause}; the running statement was cancelled and the lock released")
+        }
         E::Inconsistent => "the history table and its rows contradict each other".to_owned(),
     }
 }
@@ -186,9 +188,7 @@ fn waited(holder: Option<&Holder>, stuck_for: Duration, off: bool) -> String {
         ToString::to_string,
     );
     if off {
-        return format!(
-            "the lock is held by {who}, and SCHEMAGATE_LOCK_WAIT_TIMEOUT is off"
-        );
+        return format!("the lock is held by {who}, and SCHEMAGATE_LOCK_WAIT_TIMEOUT is off");
     }
     format!(
         "the lock is held by {who}, and nothing has moved for {}",
@@ -244,9 +244,9 @@ fn next_of_failure(failure: &Failure) -> String {
 }
 
 fn connect_help(error: &connect::Error) -> String {
-    error
-        .help()
-        .unwrap_or_else(|| "look at the server and its log; `SCHEMAGATE_WAIT_TIMEOUT` says how long to wait".to_owned())
+    error.help().unwrap_or_else(|| {
+        "look at the server and its log; `SCHEMAGATE_WAIT_TIMEOUT` says how long to wait".to_owned()
+    })
 }
 
 fn lines(problems: &[Problem]) -> String {

@@ -83,6 +83,15 @@ impl Format {
         }
     }
 
+    /// What the table is when schemagate has just created it.
+    pub const fn new_shape(self) -> Shape {
+        match self {
+            Self::DrizzleClassic => Shape::Classic,
+            Self::DrizzleV1 => Shape::V1,
+            Self::Sql => Shape::Sql,
+        }
+    }
+
     /// The text between the statements of a file, where the format has one.
     pub const fn statement_marker(self) -> Option<&'static str> {
         match self {

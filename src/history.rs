@@ -107,9 +107,7 @@ impl Snapshot {
             pid: text(0)
                 .and_then(|pid| pid.parse().ok())
                 .ok_or(Error::Answer("no process id"))?,
-            database: text(1)
-                .ok_or(Error::Answer("no database name"))?
-                .to_owned(),
+            database: text(1).ok_or(Error::Answer("no database name"))?.to_owned(),
             user: text(7).unwrap_or_default().to_owned(),
             on_linux: flag(8),
             in_recovery: flag(2),

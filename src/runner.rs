@@ -11,18 +11,18 @@ use std::{
 };
 
 use crate::{
-    bootstrap::{self, Ground},
     apply::{self, Applier, Failure, Frame, Holding, Job, Limits, SqlFailure},
+    bootstrap::{self, Ground},
     connect::{self, Backoff, Canceller, Session, Wait},
     formats::{self, Format},
     history::{
-        self, Journal, Snapshot,
+        self, Snapshot,
         journal::{Author, Entry, Kind},
     },
     lock::{Holder, LockKeys, Patience},
-    problem::Problem,
     migration::{Migration, TableName, TransactionMode},
     plan::{self, Conflict, Plan, Policy},
+    problem::Problem,
     source::{self, Source},
     stop::{Cause, Stop},
     wire,
@@ -57,6 +57,17 @@ pub struct Params {
     pub author: Author,
     /// `schemagate/VERSION POD`.
     pub application_name: String,
+    /// What to do with what is pending.
+    pub task: Task,
+}
+
+/// What to do with what is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Run it.
+    Migrate,
+    /// Mark it as applied.
+    Baseline,
 }
 
 /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
@@ -426,14 +437,17 @@ impl Runner<'_> {
         frame: Frame,
         direct: bool,
     ) -> Result<(), Error> {
-        let mut jobs = apply::prepare::prepare(
-            self.source,
-            &plan.run,
-            self.params.transaction,
-            &mut |warning| (self.on_event)(Event::Warning(warning)),
-        )
-        .map_err(Error::Prepare)?;
-        bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
+        let mut jobs = Vec::new();
+        if self.params.task == Task::Migrate {
+            jobs = apply::prepare::prepare(
+                self.source,
+                &plan.run,
+                self.params.transaction,
+                &mut |warning| (self.on_event)(Event::Warning(warning)),
+            )
+            .map_err(Error::Prepare)?;
+            bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
+        }
         let ground = bootstrap::lay(
             session.client(),
             self.source,
@@ -453,8 +467,13 @@ impl Runner<'_> {
                 &snapshot.user,
             )));
         }
-        self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
-            .await?;
+        match self.params.task {
+            Task::Migrate => {
+                self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
+                    .await?;
+            }
+            Task::Baseline => self.mark(session, plan, &frame, ground).await?,
+        }
         if ground.journal {
             self.note_end(session).await;
         }
@@ -522,6 +541,42 @@ impl Runner<'_> {
             *under_way = None;
         }
         outcome.map_err(Error::Apply)
+    }
+
+    /// Marks what is pending as applied, in one transaction.
+    async fn mark(
+        &mut self,
+        session: &Session,
+        plan: &Plan,
+        frame: &Frame,
+        ground: Ground,
+    ) -> Result<(), Error> {
+        let history = &self.params.history;
+        let mut sql = String::new();
+        for &index in &plan.run {
+            let migration = &self.source.migrations[index];
+            let row =
+                formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
+            sql.push_str(&row);
+            sql.push(';');
+            if ground.journal {
+                let entry = Entry::about(Kind::Baselined, &migration.version, &migration.checksum);
+                sql.push_str(&self.params.author.insert_sql(&entry));
+                sql.push(';');
+            }
+        }
+        bootstrap::fenced(session.client(), frame, &sql)
+            .await
+            .map_err(of_own)?;
+        for &index in &plan.run {
+            let version = &self.source.migrations[index].version;
+            (self.on_event)(Event::Note(&format!("marked {version} as applied")));
+            self.done.borrow_mut().push(Done {
+                version: version.clone(),
+                elapsed: Duration::ZERO,
+            });
+        }
+        Ok(())
     }
 
     /// The start of the run, once, with the WAL position to go back to.

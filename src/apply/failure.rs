@@ -160,7 +160,12 @@ impl SqlFailure {
 
     /// One line: where, SQLSTATE, message.
     pub fn headline(&self) -> String {
-        format!("{}: {} (SQLSTATE {})", self.place(), self.message, self.code)
+        format!(
+            "{}: {} (SQLSTATE {})",
+            self.place(),
+            self.message,
+            self.code
+        )
     }
 
     /// The line with its caret, the statement, hint and context; what a person reads first. Without DETAIL.
@@ -225,9 +230,7 @@ pub fn grant(message: &str, user: &str) -> String {
     } else if let Some(name) = object("table") {
         format!("as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {name} TO {role}")
     } else if message.starts_with("must be owner") {
-        format!(
-            "run as the owner: GRANT <owner> TO {role}, and set SCHEMAGATE_ROLE=<owner>"
-        )
+        format!("run as the owner: GRANT <owner> TO {role}, and set SCHEMAGATE_ROLE=<owner>")
     } else {
         format!("grant what is missing to role {role}, or set SCHEMAGATE_ROLE to the owner")
     }

@@ -26,11 +26,7 @@ pub const ALREADY_APPLIED: &str = "schemagate: already applied";
 pub const SAVEPOINT: &str = "schemagate_fence";
 
 /// `RESET ALL` leaves role and session authorization alone.
-pub const RESETS: [&str; 3] = [
-    "RESET SESSION AUTHORIZATION",
-    "RESET ROLE",
-    "RESET ALL",
-];
+pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"];
 
 /// A session that holds the lock idly is ended by the server after this time without a sign of life.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
@@ -140,11 +136,10 @@ impl Frame {
     /// they are not dropped needlessly, because a pooler may keep the application's own on the same server connection.
     pub fn clean(&self, prepares: bool) -> Statements {
         let mut out = Statements::default();
-        for statement in RESETS.into_iter().chain([
-            "DISCARD TEMP",
-            "CLOSE ALL",
-            "UNLISTEN *",
-        ]) {
+        for statement in RESETS
+            .into_iter()
+            .chain(["DISCARD TEMP", "CLOSE ALL", "UNLISTEN *"])
+        {
             out.push(statement);
         }
         if prepares {
@@ -244,7 +239,10 @@ mod tests {
 
     fn frame(holding: Holding, server_version: u32) -> Frame {
         Frame {
-            keys: LockKeys { main: 90, second: -7 },
+            keys: LockKeys {
+                main: 90,
+                second: -7,
+            },
             holding,
             server_version,
             checks_connection: server_version >= 140_000,

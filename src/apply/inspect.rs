@@ -45,10 +45,12 @@ pub(super) fn before_sql(bare: &Bare) -> String {
                 oids.join(", ")
             )
         }
-        Bare::ReindexConcurrently { .. } => "pg_catalog.jsonb_build_object('indexes', COALESCE((SELECT \
+        Bare::ReindexConcurrently { .. } => {
+            "pg_catalog.jsonb_build_object('indexes', COALESCE((SELECT \
              pg_catalog.jsonb_agg(i.indexrelid::pg_catalog.int8) FROM pg_catalog.pg_index i \
              WHERE NOT i.indisvalid), '[]'))"
-            .to_owned(),
+                .to_owned()
+        }
         Bare::DetachPartitionConcurrently { table, partition } => format!(
             "pg_catalog.jsonb_build_object('parent', {}, 'child', {})",
             oid_of(table),
@@ -360,11 +362,36 @@ mod tests {
         let one = vec![vec![Some("1".to_owned())]];
         let json = |existed: bool| serde_json::json!({ "existed": existed });
         check(Bare::Vacuum, Value::Null, &[], Verdict::Run);
-        check(Bare::CreateDatabase("d".into()), json(false), &one, Verdict::Done);
-        check(Bare::CreateDatabase("d".into()), json(true), &one, Verdict::Run);
-        check(Bare::CreateDatabase("d".into()), json(false), &[], Verdict::Run);
-        check(Bare::DropDatabase("d".into()), json(true), &[], Verdict::Done);
-        check(Bare::DropDatabase("d".into()), json(true), &one, Verdict::Run);
+        check(
+            Bare::CreateDatabase("d".into()),
+            json(false),
+            &one,
+            Verdict::Done,
+        );
+        check(
+            Bare::CreateDatabase("d".into()),
+            json(true),
+            &one,
+            Verdict::Run,
+        );
+        check(
+            Bare::CreateDatabase("d".into()),
+            json(false),
+            &[],
+            Verdict::Run,
+        );
+        check(
+            Bare::DropDatabase("d".into()),
+            json(true),
+            &[],
+            Verdict::Done,
+        );
+        check(
+            Bare::DropDatabase("d".into()),
+            json(true),
+            &one,
+            Verdict::Run,
+        );
         assert!(matches!(
             verdict(&Bare::CommittingBlock, &Value::Null, &[]),
             Verdict::Unknown(_)

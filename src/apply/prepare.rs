@@ -126,10 +126,14 @@ fn script(source: &Source, migration: &Migration) -> Result<Script, Vec<String>>
 
 fn needs_pieces(migration: &Migration, script: &Script) -> String {
     let summary = script.summary();
-    let why = summary.bare.as_ref().or(summary.boundary.as_ref()).map_or_else(
-        || "transaction=off at its head".to_owned(),
-        |mark| format!("{} in line {}", mark.what, mark.line),
-    );
+    let why = summary
+        .bare
+        .as_ref()
+        .or(summary.boundary.as_ref())
+        .map_or_else(
+            || "transaction=off at its head".to_owned(),
+            |mark| format!("{} in line {}", mark.what, mark.line),
+        );
     format!(
         "{}: cannot run in one transaction with the others (SCHEMAGATE_TRANSACTION=all) because of {why}",
         migration.path

@@ -95,7 +95,10 @@ impl Applier<'_> {
     /// Gives back a session-level lock that was taken for the pieces only.
     async fn release_session_lock(&self, before: &Frame) {
         if self.frame.holding == Holding::Session && before.holding != Holding::Session {
-            let sql = format!("SELECT pg_catalog.pg_advisory_unlock_all();{}", before.session_settings());
+            let sql = format!(
+                "SELECT pg_catalog.pg_advisory_unlock_all();{}",
+                before.session_settings()
+            );
             // The end of the session releases it as well.
             let _ = wire::execute(self.client(), &sql).await;
         }
@@ -141,9 +144,15 @@ impl Applier<'_> {
                     outcome => outcome?,
                 },
                 (UnitKind::Transaction, Some(_)) => {
-                    return Err(dirty(&piece, &migration, "the catalog does not show how far it came"));
+                    return Err(dirty(
+                        &piece,
+                        &migration,
+                        "the catalog does not show how far it came",
+                    ));
                 }
-                (UnitKind::Bare(bare), begun) => self.bare(&piece, Some(bare), begun, holder).await?,
+                (UnitKind::Bare(bare), begun) => {
+                    self.bare(&piece, Some(bare), begun, holder).await?
+                }
             }
         }
         self.record_whole(job, &migration).await
@@ -198,14 +207,24 @@ impl Applier<'_> {
         let mut sender = Sender::new(self.client());
         let before = self.open_piece(piece, migration);
         sender.own(&before.sql, before.count);
-        let chunks = piece.script.chunks_in(piece.unit, super::sender::MESSAGE_BYTES);
+        let chunks = piece
+            .script
+            .chunks_in(piece.unit, super::sender::MESSAGE_BYTES);
         send_chunks(&mut sender, piece.script, chunks, 0).await?;
         let mut after = Statements::default();
         after.push(&format!("RELEASE SAVEPOINT {SAVEPOINT}"));
         sender.own(&after.sql, after.count);
-        let clean = self.frame.clean(prepares(&piece.script.text()[piece.unit.range.clone()]));
+        let clean = self
+            .frame
+            .clean(prepares(&piece.script.text()[piece.unit.range.clone()]));
         sender.own(&clean.sql, clean.count);
-        let row = self.piece_row(Kind::StatementDone, piece, migration, Some(SINCE_BEGIN), None);
+        let row = self.piece_row(
+            Kind::StatementDone,
+            piece,
+            migration,
+            Some(SINCE_BEGIN),
+            None,
+        );
         sender.own(&format!("{row};"), 1);
         let commit = self.frame.commit();
         sender.own(&commit.sql, commit.count);
@@ -296,7 +315,8 @@ impl Applier<'_> {
                 "{}: line {} runs outside a transaction, and a transaction pooler cannot carry {what} to it",
                 migration.path, piece.unit.line
             ),
-            next: "give schemagate a URL that goes to the server itself, not to the pooler".to_owned(),
+            next: "give schemagate a URL that goes to the server itself, not to the pooler"
+                .to_owned(),
         })
     }
 
@@ -347,7 +367,11 @@ impl Applier<'_> {
         migration: &Migration,
     ) -> Result<bool, Failure> {
         let Some(bare) = known else {
-            return Err(dirty(piece, migration, "the catalog does not show how far it came"));
+            return Err(dirty(
+                piece,
+                migration,
+                "the catalog does not show how far it came",
+            ));
         };
         match self.verdict(bare, before).await? {
             Verdict::Run => Ok(false),
@@ -435,7 +459,8 @@ impl Applier<'_> {
             .await
             .inspect_err(|_| {
                 (self.on_event)(Event::Note(
-                    "the connection that held the lock was lost; the statement was cancelled".to_owned(),
+                    "the connection that held the lock was lost; the statement was cancelled"
+                        .to_owned(),
                 ));
             })?;
         for note in holder.notes() {

@@ -158,12 +158,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-fn place(
-    spans: &[Span],
-    buffer: &str,
-    completed: usize,
-    position: Option<u32>,
-) -> Option<Place> {
+fn place(spans: &[Span], buffer: &str, completed: usize, position: Option<u32>) -> Option<Place> {
     let by_count = span_of_statement(spans, completed);
     let Some(position) = position else {
         let (span, before) = by_count?;

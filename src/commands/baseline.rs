@@ -6,7 +6,7 @@ use super::{print, setup};
 use crate::{
     cli::Invocation,
     error::Error,
-    migration::Phase,
+    migration::{OutOfOrder, Phase},
     report::{self, summary::Summary},
     runner::{self, Task},
     stop::Stop,
@@ -25,6 +25,7 @@ pub async fn run(
     // What is marked is up to the person who asks, not to phase or policy.
     params.policy.target = Some(to.to_owned());
     params.policy.phase = Phase::All;
+    params.policy.out_of_order = OutOfOrder::Apply;
     params.task = Task::Baseline;
     summary.borrow_mut().format = Some(source.format.label());
     summary.borrow_mut().history = Some(params.history.table.to_string());
@@ -33,7 +34,10 @@ pub async fn run(
             runner::look(&params, stop, &mut |event| report::log::event(&event, None)).await?;
         let plan = runner::plan_of(&source, &snapshot, &params.policy)?;
         for &index in &plan.run {
-            print(&format!("would mark {} as applied", source.migrations[index].version));
+            print(&format!(
+                "would mark {} as applied",
+                source.migrations[index].version
+            ));
         }
         return Ok(());
     }
@@ -44,7 +48,10 @@ pub async fn run(
     .await;
     summary.borrow_mut().done(&done.borrow());
     if outcome.is_ok() && done.borrow().is_empty() {
-        tracing::info!(to, "nothing to mark: every migration up to it is in the history");
+        tracing::info!(
+            to,
+            "nothing to mark: every migration up to it is in the history"
+        );
     }
     outcome.map(|_| ()).map_err(Error::Run)
 }

@@ -55,7 +55,8 @@ async fn dry_run(
     stop: &Stop,
     summary: &RefCell<Summary>,
 ) -> Result<(), Error> {
-    let (snapshot, _) = runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
+    let (snapshot, _) =
+        runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
     let plan = runner::plan_of(source, &snapshot, &params.policy)?;
     if !plan.conflicts.is_empty() {
         return Err(runner::Error::Conflicts(plan.conflicts).into());
@@ -68,7 +69,10 @@ async fn dry_run(
     summary.ahead = plan.ahead.len();
     for &index in &plan.run {
         let migration = &source.migrations[index];
-        print(&format!("would apply {} ({})", migration.version, migration.path));
+        print(&format!(
+            "would apply {} ({})",
+            migration.version, migration.path
+        ));
         summary.pending.push(migration.version.clone());
     }
     Ok(())

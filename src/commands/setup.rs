@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     history::{self, journal::Author},
     plan::Policy,
-    runner::{LockWait, Params, history_table},
+    runner::{LockWait, Params, Task, history_table},
     source::{self, Source},
 };
 
@@ -28,11 +28,9 @@ pub fn load(config: &Config) -> Result<Source, Error> {
 /// Where the database is and how long to wait for it.
 pub fn connection(invocation: &Invocation) -> Result<(connect::Params, Wait), Error> {
     let config = &invocation.config;
-    let (params, warnings) = connect::Params::from_vars(
-        &|name| invocation.vars.get(name),
-        &config.application_name,
-    )
-    .map_err(Error::Settings)?;
+    let (params, warnings) =
+        connect::Params::from_vars(&|name| invocation.vars.get(name), &config.application_name)
+            .map_err(Error::Settings)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -101,5 +99,6 @@ pub fn params(
         },
         application_name: config.application_name.clone(),
         history,
+        task: Task::Migrate,
     }
 }

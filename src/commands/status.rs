@@ -7,7 +7,7 @@ use crate::{
     cli::{Invocation, StatusFormat},
     connect::Session,
     error::Error,
-    history::{self, Journal, Snapshot, journal},
+    history::{self, Journal, journal},
     report::{
         self,
         status::{Noted, Status},
@@ -44,11 +44,13 @@ pub async fn run(
         &snapshot.rows,
         &noted,
     );
-    print(match format {
-        StatusFormat::Table => status.table(),
-        StatusFormat::Json => status.json() + "\n",
-    }
-    .trim_end());
+    print(
+        match format {
+            StatusFormat::Table => status.table(),
+            StatusFormat::Json => status.json() + "\n",
+        }
+        .trim_end(),
+    );
     if !exit_code {
         return Ok(());
     }
@@ -91,10 +93,9 @@ async fn noted(
         let mut row = row.into_iter();
         let version = row.next().flatten().unwrap_or_default();
         let checksum = row.next().flatten();
-        let same = source
-            .migrations
-            .iter()
-            .any(|migration| migration.version == version && Some(&migration.checksum) == checksum.as_ref());
+        let same = source.migrations.iter().any(|migration| {
+            migration.version == version && Some(&migration.checksum) == checksum.as_ref()
+        });
         // A file that was corrected since has not failed.
         if same {
             noted.entry(version).or_default().failure =

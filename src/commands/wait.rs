@@ -13,10 +13,11 @@ use crate::{
 /// Runs the command.
 pub async fn run(invocation: &Invocation, stop: &Stop) -> Result<(), Error> {
     let (params, wait) = setup::connection(invocation)?;
-    let waiting = connect::connect(&params, &wait, &mut |event| {
-        report::log::connecting(&event);
-    });
-    let session = stopped(stop, waiting).await?.map_err(runner::Error::Connect)?;
+    let mut log = |event: connect::Event<'_>| report::log::connecting(&event);
+    let waiting = connect::connect(&params, &wait, &mut log);
+    let session = stopped(stop, waiting)
+        .await?
+        .map_err(runner::Error::Connect)?;
     tracing::info!(peer = session.peer(), "database answers");
     session.close().await;
     Ok(())

@@ -68,10 +68,7 @@ mod tests {
             LockKeys::with_main(123_456_789),
             LockKeys::with_main(123_456_789)
         );
-        assert_ne!(
-            LockKeys::with_main(1).second,
-            LockKeys::with_main(2).second
-        );
+        assert_ne!(LockKeys::with_main(1).second, LockKeys::with_main(2).second);
     }
 
     const EXPECTED_APP: i64 = 7_465_595_685_370_232_873;

@@ -41,8 +41,7 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
         ),
         Event::Lost { error, version } => warn!(
             error,
-            version,
-            "connection lost; connecting again to learn what became of it"
+            version, "connection lost; connecting again to learn what became of it"
         ),
         Event::Warning(text) => warn!("{text}"),
         Event::Note(text) => info!("{text}"),
@@ -62,7 +61,6 @@ pub fn connecting(event: &connect::Event<'_>) {
             elapsed,
             peer,
         } => debug!(attempt, elapsed_ms = millis(*elapsed), peer, "connected"),
-        _ => {}
     }
 }
 

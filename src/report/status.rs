@@ -87,7 +87,13 @@ impl Status {
             .iter()
             .zip(&plan.states)
             .map(|(migration, state)| {
-                line(migration, state, migrations, applied, noted.get(&migration.version))
+                line(
+                    migration,
+                    state,
+                    migrations,
+                    applied,
+                    noted.get(&migration.version),
+                )
             })
             .collect();
         Self {
@@ -124,7 +130,13 @@ impl Status {
         let extra = [("ahead", &self.ahead), ("missing", &self.missing)];
         for (state, names) in extra {
             rows.extend(names.iter().map(|name| {
-                [name.clone(), state.to_owned(), String::new(), String::new(), String::new()]
+                [
+                    name.clone(),
+                    state.to_owned(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ]
             }));
         }
         let mut text = align(&rows);

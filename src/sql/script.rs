@@ -132,10 +132,7 @@ impl Script {
             .take_while(|statement| statement.start <= offset)
             .last()?;
         let range = statement.start..statement.end;
-        Some((
-            statement.index,
-            position::place(&self.text, offset, &range),
-        ))
+        Some((statement.index, position::place(&self.text, offset, &range)))
     }
 
     /// The place of a statement, for errors without a position: `index` is the chunk's first statement plus the number
