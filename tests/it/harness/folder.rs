@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::process::must;
 use super::scratch;
 
-/// A folder that goes with the test.
+/// A folder that a test may change. It lives as long as the test process: a call may outlive the value.
 pub(crate) struct Folder {
     path: PathBuf,
 }
@@ -124,11 +124,5 @@ impl Folder {
 impl AsRef<Path> for Folder {
     fn as_ref(&self) -> &Path {
         &self.path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -115,6 +115,19 @@ impl Server {
 
     /// A hot standby of a running server, streaming from it.
     pub(crate) fn standby_of(primary: &Self) -> Self {
+        let server = Self::unstarted_standby(primary, "");
+        server.start();
+        server
+    }
+
+    /// A standby with further lines of `postgresql.conf`, started but perhaps not answering.
+    pub(crate) fn standby_with(primary: &Self, settings: &str) -> Self {
+        let server = Self::unstarted_standby(primary, settings);
+        server.start_unready();
+        server
+    }
+
+    fn unstarted_standby(primary: &Self, settings: &str) -> Self {
         let server = Self::unstarted(primary.bin.clone());
         must(
             as_server_user(&server.bin.join("pg_basebackup"))
@@ -122,8 +135,8 @@ impl Server {
                 .args(["-p", &primary.port.to_string(), "-D"])
                 .arg(server.data()),
         );
-        server.append("postgresql.conf", &server.place());
-        server.start();
+        let lines = format!("{}{settings}\n", server.place());
+        server.append("postgresql.conf", &lines);
         server
     }
 

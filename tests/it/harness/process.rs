@@ -92,3 +92,8 @@ pub(crate) fn must(command: &mut Command) -> Output {
     );
     output
 }
+
+/// The permission bits of a file.
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("the file").mode() & 0o7777
+}

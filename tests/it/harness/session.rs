@@ -1,9 +1,10 @@
 //! A blocking SQL session for tests.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
 
 /// A connection of the test's own, open until dropped.
 pub(crate) struct Session {
@@ -11,15 +12,18 @@ pub(crate) struct Session {
     client: Client,
 }
 
+/// A statement under way in a session of its own; cancelled on drop.
+pub(crate) struct Background {
+    cancel: CancelToken,
+    thread: Option<JoinHandle<Result<(), tokio_postgres::Error>>>,
+}
+
 // === impl Session ===
 
 impl Session {
     /// Connects, or says why not.
     pub(crate) fn try_connect(url: &str) -> Result<Self, tokio_postgres::Error> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime = runtime();
         let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
         runtime.spawn(connection);
         Ok(Self { runtime, client })
@@ -57,6 +61,16 @@ impl Session {
         })
     }
 
+    /// Sends a script whose answer is awaited on a thread of its own. The session ends when the answer is dropped.
+    pub(crate) fn query_in_background(self, sql: &'static str) -> Background {
+        let cancel = self.client.cancel_token();
+        let thread = thread::spawn(move || self.try_query(sql).map(drop));
+        Background {
+            cancel,
+            thread: Some(thread),
+        }
+    }
+
     /// Runs a script that must succeed.
     #[track_caller]
     pub(crate) fn query(&self, sql: &str) -> Vec<Vec<String>> {
@@ -72,4 +86,21 @@ impl Session {
             .unwrap_or_else(|| panic!("{sql}: no row"))[0]
             .clone()
     }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let runtime = runtime();
+        let _ = runtime.block_on(self.cancel.cancel_query(NoTls));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
