@@ -34,6 +34,42 @@ fn the_first_run_applies_and_the_second_skips() {
 }
 
 #[test]
+fn the_log_is_json_with_one_line_a_migration_and_one_that_sums_up() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[
+        ("0001_users.sql", "CREATE TABLE users (id int);"),
+        ("0002_posts.sql", "CREATE TABLE posts (id int);"),
+    ]);
+    let outcome = Schemagate::migrate(&database, &folder).run();
+    outcome.assert_code(0);
+    let logs = outcome.logs();
+    assert_eq!(logs.len(), outcome.stderr.lines().count(), "{outcome}");
+    for version in ["0001", "0002"] {
+        let lines = logs.iter().filter(|line| {
+            line["level"].as_str() == Some("INFO") && line["version"].as_str() == Some(version)
+        });
+        assert_eq!(lines.count(), 1, "{version}\n{outcome}");
+    }
+    let last = logs.last().expect("a line");
+    assert_eq!(last["exit_code"], 0, "{outcome}");
+}
+
+#[test]
+fn libpq_variables_and_a_unix_socket() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (id int);")]);
+    Schemagate::new(&["migrate"])
+        .folder(&folder)
+        .env("PGHOST", Server::debian().socket_dir())
+        .env("PGPORT", Server::debian().port().to_string())
+        .env("PGUSER", "postgres")
+        .env("PGDATABASE", &database.name)
+        .run()
+        .assert_code(0);
+    assert!(database.has_table("a"));
+}
+
+#[test]
 fn timestamps_as_versions() {
     let database = Server::debian().database();
     let folder = Folder::sql(&[

@@ -449,5 +449,4 @@ fn a_full_disk_of_the_server() {
             .arg(&mount.0),
     );
     call.run().assert_code(0);
-    drop(server);
 }

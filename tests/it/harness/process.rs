@@ -42,6 +42,8 @@ pub(crate) fn as_server_user(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
+    // The checkout may lie where that user may not be.
+    command.current_dir("/");
     command
         .args([
             "--reuid=postgres",
