@@ -417,6 +417,7 @@ fn migrations_on_a_read_only_file_system() {
     Schemagate::migrate(&database, &mount.0)
         .run()
         .assert_code(0);
+    assert!(database.has_table("a"));
 }
 
 /// A full disk of the server's: the run ends, nothing is half applied, and the next run succeeds.

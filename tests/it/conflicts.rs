@@ -101,6 +101,7 @@ fn an_empty_history_table_of_another_tool_is_no_obstacle() {
     database.query("CREATE TABLE schema_migrations (version bigint, dirty boolean)");
     let folder = Folder::sql(&[("0001_t.sql", "CREATE TABLE t (id int);")]);
     Schemagate::migrate(&database, &folder).run().assert_code(0);
+    assert!(database.has_table("t"));
 }
 
 #[test]

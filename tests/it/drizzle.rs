@@ -82,7 +82,8 @@ fn nothing_pending_writes_nothing() {
         drizzle_builds_the_shop(generation, &database);
         Schemagate::migrate(&database, generation.shop())
             .run()
-            .assert_code(0);
+            .assert_code(0)
+            .assert_says("exit_code");
         assert_eq!(
             database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'schemagate'"),
             "0"
@@ -262,7 +263,8 @@ fn a_classic_table_that_is_current_is_not_upgraded_by_a_dry_run() {
     Schemagate::migrate(&database, fixture("drizzle/v1/upgraded"))
         .env("SCHEMAGATE_DRY_RUN", "true")
         .run()
-        .assert_code(0);
+        .assert_code(0)
+        .assert_prints("20250812172026_warehouse");
     assert_eq!(rows(&database), before);
 }
 
@@ -314,7 +316,7 @@ fn a_script_with_its_own_commit_is_applied_as_drizzle_does() {
             "0001_value",
             1_700_000_100_000,
             "ALTER TYPE mood ADD VALUE 'bad';--> statement-breakpoint\nCOMMIT;--> statement-breakpoint\nBEGIN;\
-             --> statement-breakpoint\nCREATE TABLE moods (is mood DEFAULT 'bad');",
+             --> statement-breakpoint\nCREATE TABLE moods (feeling mood DEFAULT 'bad');",
         ),
     ]);
     let (theirs, ours) = (Server::debian().database(), Server::debian().database());

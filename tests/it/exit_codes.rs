@@ -55,6 +55,7 @@ fn what_kubernetes_injects_for_a_service_is_ignored() {
         .env("SCHEMAGATE_MIGRATOR_SERVICE_HOST", "10.0.0.2")
         .run()
         .assert_code(0);
+    assert!(database.has_table("a"));
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn nothing_pending_asks_for_no_lock() {
     let folder = traced_sql();
     let call = Schemagate::migrate(&database, &folder).env("SCHEMAGATE_LOCK_KEY", "123456789");
     call.run().assert_code(0);
+    assert!(database.has_table("ran"));
     let _holder = hold_key(&database);
     call.run()
         .assert_code(0)
