@@ -96,27 +96,31 @@ impl Facts {
     }
 
     /// The migration that these facts belong to. Problems with its directives are added to `problems`.
-    pub(super) fn into_migration(self, named: Named, problems: &mut Vec<String>) -> Migration {
+    pub(super) fn into_migration(
+        self,
+        identity: Identity,
+        problems: &mut Vec<String>,
+    ) -> Migration {
         let directives = self.directives.unwrap_or_else(|found| {
             problems.extend(found);
             Directives::default()
         });
         Migration {
-            version: named.version,
-            name: named.name,
-            path: named.path,
+            version: identity.version,
+            name: identity.name,
+            path: identity.path,
             checksum: self.sums.checksum,
             checksum_other_endings: self.sums.other_endings,
-            created_at: named.created_at,
+            created_at: identity.created_at,
             size: self.size,
             directives,
-            down: named.down,
+            down: identity.down,
         }
     }
 }
 
 /// What a file's place in the folder tells of a migration.
-pub(super) struct Named {
+pub(super) struct Identity {
     pub(super) version: String,
     pub(super) name: String,
     pub(super) path: String,
