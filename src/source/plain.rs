@@ -66,17 +66,17 @@ fn unreadable_kinds(names: &[Name]) -> Vec<String> {
 }
 
 fn refuse_marks(tree: &Tree, path: &str, facts: &Facts) -> Result<(), Error> {
-    if let Some(tool) = facts.other_tool {
+    if let Some(tool) = facts.head.other_tool {
         return Err(detect::other_tool(tree, tool, path));
     }
-    if facts.has_drizzle_marker {
+    if facts.head.has_drizzle_marker {
         return Err(detect::journal_missing(tree, path));
     }
     Ok(())
 }
 
 fn mark_warning(path: &str, facts: &Facts) -> Option<String> {
-    let tool = facts.other_tool?;
+    let tool = facts.head.other_tool?;
     Some(format!(
         "{path}: marks of {tool} are comments to SCHEMAGATE_FORMAT=sql: the whole file runs, its down section included"
     ))
