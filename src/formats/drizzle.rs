@@ -93,8 +93,6 @@ pub fn order_warning(entries: &[Entry]) -> Option<String> {
 
 /// The folder that `drizzle-kit up` (1.0.0-rc.5, `planFoldersV3`) makes of a journal entry: the second in UTC, `_`, and
 /// the tag behind its first `_`.
-///
-/// `drizzle-kit` takes the year from the local time zone, so around New Year its name can differ from this one.
 pub fn v1_name(when: i64, tag: &str) -> String {
     let rest = tag.split_once('_').map_or("", |(_, rest)| rest);
     let stamp = jiff::Timestamp::from_millisecond(when)
