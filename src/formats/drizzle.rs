@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Number;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The file that makes a folder classic Drizzle's, relative to the folder.
 pub const JOURNAL: &str = "meta/_journal.json";
@@ -59,10 +59,10 @@ pub fn parse_journal(text: &str) -> Result<Vec<Entry>, Vec<String>> {
 
 fn duplicates(entries: &[Entry]) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut tags = HashMap::new();
+    let mut tags = HashSet::new();
     let mut whens: HashMap<i64, &str> = HashMap::new();
     for entry in entries {
-        if tags.insert(entry.tag.as_str(), ()).is_some() {
+        if !tags.insert(entry.tag.as_str()) {
             problems.push(format!(
                 "{JOURNAL}: the tag {:?} stands there twice",
                 entry.tag
@@ -93,8 +93,6 @@ pub fn order_warning(entries: &[Entry]) -> Option<String> {
 
 /// The folder that `drizzle-kit up` (1.0.0-rc.5, `planFoldersV3`) makes of a journal entry: the second in UTC, `_`, and
 /// the tag behind its first `_`.
-///
-/// `drizzle-kit` takes the year from the local time zone, so around New Year its name can differ from this one.
 pub fn v1_name(when: i64, tag: &str) -> String {
     let rest = tag.split_once('_').map_or("", |(_, rest)| rest);
     let stamp = jiff::Timestamp::from_millisecond(when)

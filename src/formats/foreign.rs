@@ -157,7 +157,7 @@ pub fn identify(own: &Own, candidate: &Candidate) -> Option<Found> {
     let has = |column: &&str| candidate.columns.iter().any(|name| name == *column);
     let known = KNOWN
         .iter()
-        .find(|known| known.table == candidate.table && known.columns.iter().all(|c| has(&c)))?;
+        .find(|known| known.table == candidate.table && known.columns.iter().all(has))?;
     let same_kind = match known.table {
         DRIZZLE => own.format.is_drizzle(),
         "history" => own.format == Format::Sql,
@@ -337,7 +337,7 @@ mod tests {
             &candidate("public", "alembic_version", &["version_num"]),
         )
         .unwrap();
-        assert_eq!(Foreign::new(&own, &[found.clone()], &[]), None);
+        assert_eq!(Foreign::new(&own, std::slice::from_ref(&found), &[]), None);
         let foreign = Foreign::new(&own, &[found], &[0]).unwrap();
         assert!(
             foreign

@@ -251,3 +251,6 @@ impl<'a> Matching<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,103 @@ impl fmt::Display for Column {
         write!(f, "{} {}", self.name, self.type_name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migration::Directives;
+
+    fn columns(text: &str) -> Vec<Column> {
+        text.split(", ")
+            .filter_map(|column| column.split_once(' '))
+            .map(|(name, type_name)| Column::new(name, type_name))
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(format: Format, text: &str, expected: Result<Shape, &str>) {
+        let found = shape(format, &format.default_history_table(), &columns(text));
+        match (found, expected) {
+            (Ok(shape), Ok(expected)) => assert_eq!(shape, expected, "{text}"),
+            (Err(Error::Shape { reason, .. }), Err(expected)) => assert_eq!(reason, expected),
+            (found, expected) => panic!("{text}: {found:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn tells_shapes_from_columns() {
+        let classic = "id integer, hash text, created_at bigint";
+        let v1 = "id integer, hash text, created_at bigint, name text, applied_at timestamp with time zone";
+        for format in [Format::DrizzleClassic, Format::DrizzleV1] {
+            check(format, classic, Ok(Shape::Classic));
+            check(format, v1, Ok(Shape::V1));
+        }
+        let proxy = "id integer, hash text, created_at numeric(20,0), extra jsonb";
+        check(Format::DrizzleClassic, proxy, Ok(Shape::Classic));
+        check(
+            Format::DrizzleClassic,
+            "version bigint, dirty boolean",
+            Err("column id is missing"),
+        );
+        check(
+            Format::DrizzleClassic,
+            "id integer, hash bytea, created_at bigint",
+            Err("column hash is bytea, not text"),
+        );
+        check(Format::Sql, classic, Err("column version is missing"));
+        check(
+            Format::Sql,
+            "version text, name text, checksum text, applied_at timestamp with time zone, duration_ms bigint, serial bigint",
+            Ok(Shape::Sql),
+        );
+    }
+
+    fn migration(version: &str, created_at: i64) -> Migration {
+        Migration {
+            version: version.to_owned(),
+            name: "it's".to_owned(),
+            path: String::new(),
+            checksum: "ab".to_owned(),
+            checksum_other_endings: [String::new(), String::new()],
+            created_at,
+            size: 0,
+            directives: Directives::default(),
+            down: None,
+        }
+    }
+
+    #[test]
+    fn writes_the_rows_that_the_tools_write() {
+        let insert = |format: Format, shape, migration| {
+            insert_sql(format, &TableName::new("s", "t"), shape, &migration, "7")
+        };
+        let classic = migration("0000_init", 1_700_000_000_123);
+        assert_eq!(
+            insert(Format::DrizzleClassic, Shape::Classic, classic.clone()),
+            r#"INSERT INTO "s"."t" (hash, created_at) VALUES ('ab', 1700000000123)"#
+        );
+        assert_eq!(
+            insert(Format::DrizzleClassic, Shape::V1, classic),
+            r#"INSERT INTO "s"."t" (hash, created_at, name) VALUES ('ab', 1700000000123, '20231114221320_init')"#
+        );
+        assert_eq!(
+            insert(
+                Format::DrizzleV1,
+                Shape::V1,
+                migration("20231114221320_it's", 1_700_000_000_000)
+            ),
+            r#"INSERT INTO "s"."t" (hash, created_at, name) VALUES ('ab', 1700000000000, '20231114221320_it''s')"#
+        );
+        assert_eq!(
+            insert(Format::Sql, Shape::Sql, migration("0004", 0)),
+            r#"INSERT INTO "s"."t" (version, name, checksum, duration_ms) VALUES ('0004', 'it''s', 'ab', 7)"#
+        );
+    }
+
+    #[test]
+    fn mentions_a_schema_only_when_it_is_absent() {
+        let table = Format::DrizzleClassic.default_history_table();
+        assert!(create_sql(Format::DrizzleClassic, &table, false).starts_with("CREATE SCHEMA"));
+        assert!(create_sql(Format::DrizzleClassic, &table, true).starts_with("CREATE TABLE"));
+    }
+}

@@ -100,7 +100,7 @@ fn conflict(conflict: &Conflict) -> String {
 fn check(files: &str, rows: &str, policy: &Policy, expected: &str) {
     let plan = plain(files, rows, policy);
     assert_eq!(render(&plan), expected);
-    assert_eq!(plan.run.is_empty() || plan.conflicts.is_empty(), true);
+    assert!(plan.run.is_empty() || plan.conflicts.is_empty());
 }
 
 #[test]
@@ -322,14 +322,14 @@ fn never_repeats_never_skips_silently_never_reorders() {
         let context = format!("{format} {policy:?}\n{migrations:#?}\n{rows:#?}\n{first:#?}");
 
         assert!(first.run.is_sorted_by(|a, b| a < b), "reordered: {context}");
-        for index in 0..migrations.len() {
+        for (index, migration) in migrations.iter().enumerate() {
             let is_applied = matches!(first.states[index], State::Applied { .. });
             assert_eq!(
                 is_applied,
                 owners.contains(&index),
                 "{index} repeated or taken for applied: {context}"
             );
-            let version = &migrations[index].version;
+            let version = &migration.version;
             let is_told = match &first.states[index] {
                 State::Applied { .. } | State::Deferred(_) => true,
                 State::Pending => first.run.contains(&index) || !first.conflicts.is_empty(),

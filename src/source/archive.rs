@@ -203,11 +203,11 @@ impl Archive {
                 names.insert(name, kind);
             }
         }
-        let named = |(name, kind): (&str, Kind)| Name {
+        let direct = |(name, kind): (&str, Kind)| Name {
             name: name.to_owned(),
             kind,
         };
-        names.into_iter().map(named).collect()
+        names.into_iter().map(direct).collect()
     }
 
     /// Whether there is a file of that path.
@@ -253,9 +253,9 @@ fn is_gzip(file: &Path) -> io::Result<bool> {
 
 impl Content {
     fn read(path: &str, file: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<Self> {
-        if !Path::new(path)
+        if Path::new(path)
             .extension()
-            .is_some_and(|ending| ending == "sql")
+            .is_none_or(|ending| ending != "sql")
         {
             return Ok(Self::Other);
         }
@@ -281,5 +281,24 @@ impl<R: Read> Read for Limited<R> {
             .checked_sub(read as u64)
             .ok_or_else(|| invalid(format!("it inflates to more than {LIMIT} bytes")))?;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stops_what_inflates_without_end() {
+        let read = |left| {
+            let mut text = Vec::new();
+            let inner = io::repeat(b' ').take(100);
+            Limited { inner, left }.read_to_end(&mut text)
+        };
+        assert_eq!(read(100).ok(), Some(100));
+        assert_eq!(
+            read(99).map_err(|error| error.kind()).err(),
+            Some(io::ErrorKind::InvalidData)
+        );
     }
 }

@@ -96,9 +96,8 @@ impl Checksums {
 
     fn decode(&mut self, mut bytes: &[u8]) {
         loop {
-            let error = match std::str::from_utf8(bytes) {
-                Ok(_) => return self.valid(bytes),
-                Err(error) => error,
+            let Err(error) = std::str::from_utf8(bytes) else {
+                return self.valid(bytes);
             };
             let (valid, rest) = bytes.split_at(error.valid_up_to());
             self.valid(valid);
@@ -141,15 +140,12 @@ impl Checksums {
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(at);
-            match line.strip_suffix(b"\r") {
-                Some(line) => {
-                    self.feed(line);
-                    self.crlf_break();
-                }
-                None => {
-                    self.feed(line);
-                    self.lf_break();
-                }
+            if let Some(line) = line.strip_suffix(b"\r") {
+                self.feed(line);
+                self.crlf_break();
+            } else {
+                self.feed(line);
+                self.lf_break();
             }
             rest = &after[1..];
         }

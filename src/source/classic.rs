@@ -1,10 +1,10 @@
 //! Classic Drizzle's folder: the journal says which files there are and in which order.
 
-use super::facts::Named;
+use super::facts::Identity;
 use super::folder::{Kind, Name, Tree};
 use super::{Error, Loaded, unreadable};
 use crate::formats::drizzle::{self, Entry, JOURNAL};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Reads the journal and every file that it names; Drizzle too wants all of them, also those applied long ago.
 pub(super) fn load(tree: &Tree, names: &[Name]) -> Result<Loaded, Error> {
@@ -33,7 +33,7 @@ pub(super) fn load(tree: &Tree, names: &[Name]) -> Result<Loaded, Error> {
         }
         match tree.facts(&path, &mut buffer) {
             Ok(facts) => {
-                let named = Named {
+                let identity = Identity {
                     version: entry.tag.clone(),
                     name: entry.tag,
                     path,
@@ -42,7 +42,7 @@ pub(super) fn load(tree: &Tree, names: &[Name]) -> Result<Loaded, Error> {
                 };
                 loaded
                     .migrations
-                    .push(facts.into_migration(named, &mut problems));
+                    .push(facts.into_migration(identity, &mut problems));
             }
             Err(error) => problems.push(format!("{path}: {error}")),
         }
@@ -62,13 +62,10 @@ fn absence(tree: &Tree, kinds: &HashMap<&str, &Kind>, path: &str) -> Result<Opti
 }
 
 fn unlisted(names: &[Name], entries: &[Entry]) -> Option<String> {
-    let listed: HashMap<&str, ()> = entries
-        .iter()
-        .map(|entry| (entry.tag.as_str(), ()))
-        .collect();
+    let listed: HashSet<&str> = entries.iter().map(|entry| entry.tag.as_str()).collect();
     let is_listed = |name: &str| {
         name.strip_suffix(".sql")
-            .is_some_and(|tag| listed.contains_key(tag))
+            .is_some_and(|tag| listed.contains(tag))
     };
     let stray: Vec<&str> = names
         .iter()

@@ -13,12 +13,18 @@ pub(super) const PIECE: usize = 64 * 1024;
 /// A file, read once.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    pub(super) sums: Sums,
-    pub(super) size: u64,
-    pub(super) directives: Result<Directives, Vec<String>>,
-    /// Whose marks stand at its head.
+    pub(super) head: Head,
+    sums: Sums,
+    size: u64,
+}
+
+/// What stands at the head of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    directives: Result<Directives, Vec<String>>,
+    /// Whose marks stand there.
     pub(super) other_tool: Option<Tool>,
-    /// Drizzle's statement marker stands at its head.
+    /// Drizzle's statement marker stands there.
     pub(super) has_drizzle_marker: bool,
     is_utf16: bool,
 }
@@ -27,19 +33,20 @@ pub(super) struct Facts {
 pub(super) fn gather(path: &str, file: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<Facts> {
     buffer.resize(PIECE, 0);
     let filled = fill(file, buffer)?;
-    let head = buffer.get(..filled).unwrap_or_default();
-    let mut facts = Facts::of_head(path, head);
+    let head = Head::read(path, buffer.get(..filled).unwrap_or_default());
     let mut sums = Checksums::default();
-    sums.update(head);
-    facts.size = filled as u64;
+    let mut size = 0;
     let mut last = filled;
-    while last == PIECE {
-        last = fill(file, buffer)?;
+    loop {
         sums.update(buffer.get(..last).unwrap_or_default());
-        facts.size += last as u64;
+        size += last as u64;
+        if last < PIECE {
+            break;
+        }
+        last = fill(file, buffer)?;
     }
-    facts.sums = sums.finish();
-    Ok(facts)
+    let sums = sums.finish();
+    Ok(Facts { head, sums, size })
 }
 
 /// Reads until the buffer is full or the file ends.
@@ -66,26 +73,28 @@ fn head_text(head: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head))
 }
 
-// === impl Facts ===
+// === impl Head ===
 
-impl Facts {
-    fn of_head(path: &str, head: &[u8]) -> Self {
+impl Head {
+    fn read(path: &str, head: &[u8]) -> Self {
         let text = head_text(head);
         let marker = Format::DrizzleClassic.statement_marker();
         Self {
-            sums: Checksums::default().finish(),
-            size: 0,
             directives: directives::read(path, &text),
             other_tool: other_tools::by_text(&text),
             has_drizzle_marker: marker.is_some_and(|marker| text.contains(marker)),
             is_utf16: head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff"),
         }
     }
+}
 
+// === impl Facts ===
+
+impl Facts {
     /// What is wrong with the text as UTF-8.
     pub(super) fn utf8_problem(&self, path: &str) -> Option<String> {
         let invalid = self.sums.invalid?;
-        Some(if self.is_utf16 {
+        Some(if self.head.is_utf16 {
             format!("{path}: the file is UTF-16: save it as UTF-8")
         } else {
             format!(
@@ -96,27 +105,31 @@ impl Facts {
     }
 
     /// The migration that these facts belong to. Problems with its directives are added to `problems`.
-    pub(super) fn into_migration(self, named: Named, problems: &mut Vec<String>) -> Migration {
-        let directives = self.directives.unwrap_or_else(|found| {
+    pub(super) fn into_migration(
+        self,
+        identity: Identity,
+        problems: &mut Vec<String>,
+    ) -> Migration {
+        let directives = self.head.directives.unwrap_or_else(|found| {
             problems.extend(found);
             Directives::default()
         });
         Migration {
-            version: named.version,
-            name: named.name,
-            path: named.path,
+            version: identity.version,
+            name: identity.name,
+            path: identity.path,
             checksum: self.sums.checksum,
             checksum_other_endings: self.sums.other_endings,
-            created_at: named.created_at,
+            created_at: identity.created_at,
             size: self.size,
             directives,
-            down: named.down,
+            down: identity.down,
         }
     }
 }
 
 /// What a file's place in the folder tells of a migration.
-pub(super) struct Named {
+pub(super) struct Identity {
     pub(super) version: String,
     pub(super) name: String,
     pub(super) path: String,

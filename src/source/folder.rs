@@ -127,13 +127,19 @@ impl Tree {
         let Self::Folder(dir) = self else { return None };
         let names = self.names().ok()?;
         let elsewhere = names.iter().find(|name| match name.kind {
-            Kind::File => name.name.ends_with(".tar.gz") || name.name.ends_with(".tgz"),
+            Kind::File => is_archive(&name.name),
             Kind::Folder => dir.join(&name.name).join(JOURNAL).is_file(),
             Kind::Other(_) => false,
         })?;
         let place = dir.join(&elsewhere.name);
         Some(format!("set SCHEMAGATE_DIR={}", place.display()))
     }
+}
+
+fn is_archive(name: &str) -> bool {
+    [".tar.gz", ".tgz"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }
 
 fn list(dir: &Path) -> io::Result<Vec<Name>> {

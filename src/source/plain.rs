@@ -1,6 +1,6 @@
 //! A flat folder of numbered SQL files.
 
-use super::facts::{Facts, Named};
+use super::facts::{Facts, Identity};
 use super::folder::{Kind, Name, Tree};
 use super::{Error, Loaded, detect};
 use crate::formats::numbered::{self, Pair};
@@ -32,13 +32,13 @@ pub(super) fn load(tree: &Tree, names: &[Name], setting: FormatSetting) -> Resul
                 match setting {
                     FormatSetting::Sql => loaded.warnings.extend(mark_warning(&pair.path, &facts)),
                     FormatSetting::Auto | FormatSetting::Drizzle => {
-                        refuse_marks(tree, &pair.path, &facts)?
+                        refuse_marks(tree, &pair.path, &facts)?;
                     }
                 }
                 problems.extend(facts.utf8_problem(&pair.path));
                 loaded
                     .migrations
-                    .push(facts.into_migration(named(pair), &mut problems));
+                    .push(facts.into_migration(identity(pair), &mut problems));
             }
             Err(error) => problems.push(format!("{}: {error}", pair.path)),
         }
@@ -47,8 +47,8 @@ pub(super) fn load(tree: &Tree, names: &[Name], setting: FormatSetting) -> Resul
     Ok(loaded)
 }
 
-fn named(pair: Pair) -> Named {
-    Named {
+fn identity(pair: Pair) -> Identity {
+    Identity {
         version: pair.up.version,
         name: pair.up.name,
         path: pair.path,
@@ -66,17 +66,17 @@ fn unreadable_kinds(names: &[Name]) -> Vec<String> {
 }
 
 fn refuse_marks(tree: &Tree, path: &str, facts: &Facts) -> Result<(), Error> {
-    if let Some(tool) = facts.other_tool {
+    if let Some(tool) = facts.head.other_tool {
         return Err(detect::other_tool(tree, tool, path));
     }
-    if facts.has_drizzle_marker {
+    if facts.head.has_drizzle_marker {
         return Err(detect::journal_missing(tree, path));
     }
     Ok(())
 }
 
 fn mark_warning(path: &str, facts: &Facts) -> Option<String> {
-    let tool = facts.other_tool?;
+    let tool = facts.head.other_tool?;
     Some(format!(
         "{path}: marks of {tool} are comments to SCHEMAGATE_FORMAT=sql: the whole file runs, its down section included"
     ))

@@ -1,6 +1,6 @@
 //! Drizzle v1's folder: one folder a migration.
 
-use super::facts::Named;
+use super::facts::Identity;
 use super::folder::{Kind, Name, Tree};
 use super::{Error, Loaded};
 use crate::formats::drizzle_v1::{MIGRATION_FILE, collate, folder_millis};
@@ -24,7 +24,7 @@ pub(super) fn load(tree: &Tree, names: &[Name], folders: &[String]) -> Result<Lo
         };
         match tree.facts(&path, &mut buffer) {
             Ok(facts) => {
-                let named = Named {
+                let identity = Identity {
                     version: folder.clone(),
                     name: folder.clone(),
                     path,
@@ -33,7 +33,7 @@ pub(super) fn load(tree: &Tree, names: &[Name], folders: &[String]) -> Result<Lo
                 };
                 loaded
                     .migrations
-                    .push(facts.into_migration(named, &mut problems));
+                    .push(facts.into_migration(identity, &mut problems));
             }
             Err(error) => problems.push(format!("{path}: {error}")),
         }
