@@ -13,7 +13,7 @@ use crate::{
     cli::{Command, Invocation},
     error::Error,
     exit::ExitStatus,
-    report::{summary::Summary, termination},
+    report::{self, summary::Summary, termination},
     shutdown::Shutdown,
     stop::Stop,
 };
@@ -24,11 +24,10 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
     for note in &invocation.config.notes {
         tracing::warn!("{note}");
     }
-    let summary = RefCell::new(Summary {
-        command: name(&invocation.command),
-        dry_run: invocation.config.dry_run,
-        ..Summary::default()
-    });
+    let summary = RefCell::new(Summary::new(
+        name(&invocation.command),
+        invocation.config.dry_run,
+    ));
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,9 +35,6 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
         .and_then(|runtime| runtime.block_on(dispatch(invocation, &summary)));
     let mut summary = summary.into_inner();
     let status = summary.ended(&outcome, started.elapsed());
-    if !matches!(invocation.command, Command::Status { .. }) {
-        print(&summary.line());
-    }
     if let Err(error) = &outcome {
         if let Some(detail) = error.detail() {
             tracing::info!(detail, "detail of the server");
@@ -46,6 +42,7 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
         termination::print(error, invocation.config.log.is_json());
         termination::write(&termination::message(error));
     }
+    report::summary::print(&summary);
     status
 }
 

@@ -77,8 +77,19 @@ pub enum Error {
 
 impl Snapshot {
     /// Reads the facts and all rows.
-    pub async fn read(client: &Client, params: &Params) -> Result<Self, Error> {
-        let mut reply = wire::query(client, &read_sql(params)).await;
+    ///
+    /// `exists` says whether the table is believed to exist: then one round trip does it, and a table that is absent
+    /// costs an error that the server logs and nobody else sees.
+    pub async fn read(client: &Client, params: &Params, exists: bool) -> Result<Self, Error> {
+        let mut snapshot = Self::read_once(client, params, exists).await?;
+        if snapshot.shape.is_some() && !exists {
+            snapshot = Self::read_once(client, params, true).await?;
+        }
+        Ok(snapshot)
+    }
+
+    async fn read_once(client: &Client, params: &Params, rows: bool) -> Result<Self, Error> {
+        let mut reply = wire::query(client, &read_sql(params, rows)).await;
         let offset = if params.role.is_some() { 2 } else { 0 };
         let facts = reply.rows(offset)?;
         let facts = facts
@@ -86,8 +97,8 @@ impl Snapshot {
             .ok_or(Error::Answer("no row about the server"))?;
         let columns = columns(facts)?;
         let rows = match &columns {
-            Some(_) => reply.rows(offset + 1)?,
-            None => Vec::new(),
+            Some(_) if rows => reply.rows(offset + 1)?,
+            _ => Vec::new(),
         };
         if reply.error.is_some() && params.role.is_some() {
             wire::execute(client, "ROLLBACK").await.ok()?;
@@ -133,7 +144,7 @@ impl Snapshot {
 }
 
 /// `pg_class` is asked by name instead of `to_regclass`, which refuses a schema without USAGE.
-fn read_sql(params: &Params) -> String {
+fn read_sql(params: &Params, rows: bool) -> String {
     let schema = quote_literal(&params.table.schema);
     let table = quote_literal(&params.table.table);
     let facts = format!(
@@ -152,13 +163,17 @@ fn read_sql(params: &Params) -> String {
           WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p')), \
          CURRENT_USER, pg_catalog.version() LIKE '%linux%'"
     );
-    let rows = formats::select_rows_sql(&params.table);
+    let mut sql = facts;
+    if rows {
+        sql.push(';');
+        sql.push_str(&formats::select_rows_sql(&params.table));
+    }
     match &params.role {
         Some(role) => format!(
-            "BEGIN READ ONLY;SET LOCAL ROLE {};{facts};{rows};COMMIT",
+            "BEGIN READ ONLY;SET LOCAL ROLE {};{sql};COMMIT",
             quote_ident(role)
         ),
-        None => format!("{facts};{rows}"),
+        None => sql,
     }
 }
 

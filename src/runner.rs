@@ -315,7 +315,7 @@ impl Runner<'_> {
     }
 
     async fn work(&mut self, session: &Session) -> Result<Step, Error> {
-        let snapshot = self.look(session).await?;
+        let snapshot = self.look(session, true).await?;
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
@@ -338,7 +338,8 @@ impl Runner<'_> {
                 return Ok(elsewhere);
             }
             // The first look is older than the lock.
-            let snapshot = self.look(session).await?;
+            let exists = snapshot.shape.is_some();
+            let snapshot = self.look(session, exists).await?;
             let plan = self.plan(&snapshot)?;
             (snapshot, plan)
         } else {
@@ -363,8 +364,8 @@ impl Runner<'_> {
         }
     }
 
-    async fn look(&self, session: &Session) -> Result<Snapshot, Error> {
-        Snapshot::read(session.client(), &self.params.history)
+    async fn look(&self, session: &Session, exists: bool) -> Result<Snapshot, Error> {
+        Snapshot::read(session.client(), &self.params.history, exists)
             .await
             .map_err(Error::History)
     }
@@ -720,7 +721,7 @@ pub async fn look(
         })
         .await
         .map_err(Error::Connect)?;
-        let snapshot = Snapshot::read(session.client(), &params.history)
+        let snapshot = Snapshot::read(session.client(), &params.history, true)
             .await
             .map_err(Error::History)?;
         Ok((snapshot, session))

@@ -1,6 +1,6 @@
 //! The one JSON line that sums up a run.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use serde::Serialize;
 
@@ -9,6 +9,13 @@ use crate::{error::Error, exit::ExitStatus, report::log::millis, runner::Done};
 /// What a run has done, filled in on the way so that a failed run tells it too.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
+    /// When the run ended, RFC 3339 in UTC.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub timestamp: String,
+    /// Always `INFO`: the line stands among the log's.
+    pub level: &'static str,
+    /// Always `run finished`.
+    pub message: &'static str,
     /// The command.
     pub command: &'static str,
     /// What the process ends with.
@@ -52,6 +59,17 @@ pub struct AppliedLine {
 // === impl Summary ===
 
 impl Summary {
+    /// A run that has begun.
+    pub fn new(command: &'static str, dry_run: bool) -> Self {
+        Self {
+            level: "INFO",
+            message: "run finished",
+            command,
+            dry_run,
+            ..Self::default()
+        }
+    }
+
     /// Notes what was applied; it is no longer pending.
     pub fn done(&mut self, done: &[Done]) {
         self.applied = done
@@ -86,6 +104,16 @@ impl Summary {
     }
 }
 
+/// Prints the sum as the last line on standard error, whatever the log's form and filter.
+pub fn print(summary: &Summary) {
+    let stamped = Summary {
+        timestamp: jiff::Timestamp::now().to_string(),
+        ..summary.clone()
+    };
+    // Nobody is left to tell that standard error is closed.
+    let _ = std::io::stderr().write_all(format!("{}\n", stamped.line()).as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,9 +121,8 @@ mod tests {
     #[test]
     fn a_failed_run_tells_what_it_has_done() {
         let mut summary = Summary {
-            command: "migrate",
             pending: vec!["1".into(), "2".into()],
-            ..Summary::default()
+            ..Summary::new("migrate", false)
         };
         summary.done(&[Done {
             version: "1".into(),
@@ -111,7 +138,7 @@ mod tests {
         );
         assert_eq!(
             summary.line(),
-            r#"{"command":"migrate","exit_code":2,"applied":[{"version":"1","duration_ms":3}],"pending":["2"],"#
+            r#"{"level":"INFO","message":"run finished","command":"migrate","exit_code":2,"applied":[{"version":"1","duration_ms":3}],"pending":["2"],"#
                 .to_owned()
                 + r#""deferred":0,"ahead":0,"duration_ms":5,"error":"what","next":"next"}"#
         );
