@@ -376,3 +376,6 @@ fn foreign_block(body: &str) -> Block {
         Block::Plain
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ fn copy(mut words: Words<'_>) -> Kind {
         Kind::CopyToStdout
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,6 +253,8 @@ impl<'m> Pass<'m> {
         };
         mark(&mut self.summary.boundary, self.line, what);
         self.committed |= *kind == Kind::Commit;
+        // One with modes is refused, as it stands.
+        self.divided |= matches!(kind, Kind::Begin { usual_modes: false });
         if self.divided {
             self.boundaries = Vec::new();
         } else {
@@ -319,3 +321,6 @@ fn refusal(kind: &Kind) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

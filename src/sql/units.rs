@@ -237,3 +237,6 @@ fn unit(statement: &Statement<'_>, kind: UnitKind, settings: Range<usize>) -> Un
         settings,
     }
 }
+
+#[cfg(test)]
+mod tests;
