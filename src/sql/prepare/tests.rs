@@ -65,6 +65,19 @@ fn a_marker_inside_a_comment_ends_it_as_drizzle_does() {
 }
 
 #[test]
+fn a_marker_behind_other_dashes_divides_too() {
+    check(
+        &format!("SELECT 1 -{MARKER}\nSELECT 2 --{MARKER}"),
+        &format!(
+            "SELECT 1  ;{}\nSELECT 2 /**/;{}",
+            " ".repeat(23),
+            " ".repeat(21)
+        ),
+        &["SELECT 1", "SELECT 2"],
+    );
+}
+
+#[test]
 fn a_marker_in_a_string_or_block_comment_is_none() {
     for text in [
         format!("SELECT 'a\n{MARKER}\n', 2"),

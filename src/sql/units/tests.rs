@@ -159,6 +159,11 @@ fn what_postgresql_would_refuse_is_refused() {
         true,
         &[(2, "VACUUM"), (3, "start of the file")],
     );
+    refused(
+        "a;\nBEGIN;\nVACUUM;\nCOMMIT;\nb;",
+        true,
+        &[(3, "BEGIN of line 2")],
+    );
     refused("a;\nROLLBACK;\n", false, &[(2, "would undo")]);
     // A subscription without a slot may be dropped in a block, which the text does not tell.
     check(
