@@ -123,25 +123,21 @@ impl Bare {
     }
 }
 
-/// Reads a statement, its first word included.
-pub(super) fn classify(words: &Words<'_>) -> Option<Bare> {
-    let mut words = words.clone();
-    if words.take("create") {
-        create(words)
-    } else if words.take("drop") {
-        drop(words)
-    } else if words.take("alter") {
-        alter(words)
-    } else if words.take("reindex") {
-        reindex(words)
-    } else if words.take("cluster") {
-        words.take("verbose");
-        words.options();
-        words.at_end().then_some(Bare::Cluster)
-    } else if words.take_all(&["discard", "all"]) {
-        Some(Bare::DiscardAll)
-    } else {
-        words.take("vacuum").then_some(Bare::Vacuum)
+/// Reads a statement behind its first word, which is given in lower case.
+pub(super) fn classify(first: &[u8], mut words: Words<'_>) -> Option<Bare> {
+    match first {
+        b"create" => create(words),
+        b"drop" => drop(words),
+        b"alter" => alter(words),
+        b"reindex" => reindex(words),
+        b"cluster" => {
+            words.take("verbose");
+            words.options();
+            words.at_end().then_some(Bare::Cluster)
+        }
+        b"discard" => words.take("all").then_some(Bare::DiscardAll),
+        b"vacuum" => Some(Bare::Vacuum),
+        _ => None,
     }
 }
 
@@ -376,3 +372,6 @@ fn foreign_block(body: &str) -> Block {
         Block::Plain
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,3 +73,6 @@ impl Iterator for Chunks<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

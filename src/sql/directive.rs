@@ -345,3 +345,6 @@ fn take_value(text: &str) -> Result<(&str, &str), String> {
     }
     Ok((value, behind))
 }
+
+#[cfg(test)]
+mod tests;

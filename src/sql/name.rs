@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn names_are_read_as_the_catalog_has_them() {
         check("Users", "users");
-        check("ÜBER", "ÜBER");
+        check("ÜBER", "Über");
         check("\"Users\"", "Users");
         check("\"u\"", "u");
         check("\"say \"\"hi\"\"\"", "say \"hi\"");

@@ -261,7 +261,7 @@ mod tests {
         check(
             "SELECT \"é\u{301}\", ‸b",
             1,
-            13,
+            14,
             "SELECT \"é\u{301}\", b",
             "            ^",
         );

@@ -33,6 +33,11 @@ pub(super) fn prepare(mut text: String, options: Options<'_>) -> Result<Script, 
     if text.starts_with('\u{feff}') {
         text.drain(.."\u{feff}".len());
     }
+    if u32::try_from(text.len()).is_err() {
+        // The lexer counts in 32 bits.
+        let message = "the file is larger than 4 GiB; load such data by other means";
+        return Err(vec![Issue::at(&text, 0, message)]);
+    }
     if let Some(at) = text.find('\0') {
         let message = "a NUL character, which PostgreSQL cannot take; is this file text";
         return Err(vec![Issue::at(&text, at, message)]);
@@ -103,7 +108,7 @@ impl<'m> Pass<'m> {
     fn comment(&mut self, range: Range<usize>) {
         let comment = &self.text[range.clone()];
         let marker = self.options.marker.filter(|marker| marker.len() >= 3);
-        if let Some((at, marker)) = marker.and_then(|m| comment.find(m).map(|at| (at, m))) {
+        if let Some((at, marker)) = marker.and_then(|marker| find(comment, marker)) {
             self.divide(range.start, range.start + at, marker.len());
         } else if range.start >= self.head_end && directive::looks_like_one(comment) {
             self.issue(
@@ -116,13 +121,16 @@ impl<'m> Pass<'m> {
     /// Puts a `;` in the place of the marker. Reading goes on at the comment's start: what stood behind the marker on
     /// its line is SQL now.
     fn divide(&mut self, comment: usize, marker: usize, len: usize) {
-        if comment == marker {
+        let prefix = marker - comment;
+        if prefix < 2 {
+            // At most the first dash of `--->`.
+            self.replace(comment, "", prefix);
             self.replace(marker, ";", len);
         } else {
             // Nothing in front may open or close a block comment of its own.
             for at in comment + 2..marker {
                 if matches!(self.text.as_bytes()[at], b'*' | b'/') {
-                    self.replace(at, " ", 1);
+                    self.replace(at, "", 1);
                 }
             }
             self.replace(comment, "/*", 2);
@@ -253,6 +261,8 @@ impl<'m> Pass<'m> {
         };
         mark(&mut self.summary.boundary, self.line, what);
         self.committed |= *kind == Kind::Commit;
+        // One with modes is refused, as it stands.
+        self.divided |= matches!(kind, Kind::Begin { usual_modes: false });
         if self.divided {
             self.boundaries = Vec::new();
         } else {
@@ -288,6 +298,14 @@ impl<'m> Pass<'m> {
     }
 }
 
+/// Where the marker stands in a comment; nearly always at its start.
+fn find<'m>(comment: &str, marker: &'m str) -> Option<(usize, &'m str)> {
+    if comment.starts_with(marker) {
+        return Some((0, marker));
+    }
+    comment.find(marker).map(|at| (at, marker))
+}
+
 fn mark(slot: &mut Option<Mark>, line: u32, what: &str) {
     slot.get_or_insert_with(|| Mark {
         line,
@@ -319,3 +337,6 @@ fn refusal(kind: &Kind) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

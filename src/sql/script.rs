@@ -114,6 +114,7 @@ impl Script {
         chars_before: usize,
         position: u32,
     ) -> Option<Place> {
+        self.text.get(sent.clone())?;
         let chars = (position as usize)
             .checked_sub(1)?
             .checked_sub(chars_before)?;

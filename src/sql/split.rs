@@ -238,3 +238,6 @@ fn data(text: &str, end: usize) -> (Data, usize) {
     }
     (Data::Missing, text.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,7 @@ struct Divider<'s> {
 
 /// A transaction being read.
 struct Open {
-    /// The line of its `BEGIN`; `None` for the one that the tool opened.
+    /// The line of its `BEGIN`, if it has any: the tool opened the first one.
     begin: Option<u32>,
     settings: Range<usize>,
     unit: Option<Unit>,
@@ -122,12 +122,20 @@ impl Divider<'_> {
     fn read(&mut self, statement: &Statement<'_>) {
         let kind = statement.kind();
         match kind {
-            Kind::Begin { .. } if self.open.is_none() => self.open(Some(statement.line)),
-            // PostgreSQL warns of either and does nothing.
-            Kind::Begin { .. } => {}
+            Kind::Begin { .. } => self.begin(statement.line),
             Kind::Commit => self.close(),
             kind if self.open.is_some() => self.inside(statement, kind),
             kind => self.outside(statement, kind),
+        }
+    }
+
+    /// Inside a transaction PostgreSQL warns of it and does nothing, as of a `COMMIT` outside.
+    fn begin(&mut self, line: u32) {
+        match &mut self.open {
+            Some(open) => {
+                open.begin.get_or_insert(line);
+            }
+            None => self.open(Some(line)),
         }
     }
 
@@ -237,3 +245,6 @@ fn unit(statement: &Statement<'_>, kind: UnitKind, settings: Range<usize>) -> Un
         settings,
     }
 }
+
+#[cfg(test)]
+mod tests;

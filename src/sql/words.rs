@@ -37,16 +37,17 @@ impl<'t> Words<'t> {
 
     /// Whether the next token is this keyword, unquoted, in any case.
     pub(super) fn is(&self, keyword: &str) -> bool {
-        self.peek().is_some_and(|token| {
-            token.lexeme == Lexeme::Word && self.text_of(token).eq_ignore_ascii_case(keyword)
-        })
+        self.clone().take(keyword)
     }
 
     /// Takes the keyword if it is next.
     pub(super) fn take(&mut self, keyword: &str) -> bool {
-        let found = self.is(keyword);
+        let mut ahead = self.clone();
+        let found = ahead.next().is_some_and(|token| {
+            token.lexeme == Lexeme::Word && self.text_of(token).eq_ignore_ascii_case(keyword)
+        });
         if found {
-            self.next();
+            *self = ahead;
         }
         found
     }
@@ -68,17 +69,19 @@ impl<'t> Words<'t> {
 
     /// Takes the token if it is of this kind.
     pub(super) fn take_lexeme(&mut self, lexeme: Lexeme) -> bool {
-        let found = self.peek().is_some_and(|token| token.lexeme == lexeme);
+        let mut ahead = self.clone();
+        let found = ahead.next().is_some_and(|token| token.lexeme == lexeme);
         if found {
-            self.next();
+            *self = ahead;
         }
         found
     }
 
     /// A single identifier.
     pub(super) fn ident(&mut self) -> Option<String> {
-        let name = identifier(self.peek()?, self.text)?;
-        self.next();
+        let mut ahead = self.clone();
+        let name = identifier(ahead.next()?, self.text)?;
+        *self = ahead;
         Some(name)
     }
 

@@ -21,4 +21,5 @@ mod readme;
 mod self_check;
 mod session_state;
 mod signals;
+mod sql;
 mod versions;
