@@ -1,0 +1,48 @@
+# Every check is a recipe; CI calls recipes only.
+
+SHELL := /bin/bash
+TARGET := x86_64-unknown-linux-gnu
+BINARY := target/$(TARGET)/release/schemagate
+# Bytes. The bar of the image is the bar of the binary: nothing else is in it.
+SIZE_LIMIT := 6291456
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo lint deny size bench
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## Install what the tests need and what is missing (Debian 12, a Rust toolchain)
+	@tests/setup
+
+build: ## Build the static binary
+	cargo build --release --locked
+	@file=$(BINARY); test -x $$file && echo "$$file"
+
+test: setup ## Run every test against real servers and the real other tools
+	cargo test --locked --no-fail-fast
+
+demo: ## Show the main job on a throwaway server: apply, skip, race
+	@tests/setup server
+	@$(MAKE) --no-print-directory build
+	@tests/demo
+
+lint: ## Formatting and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+deny: ## Licences, sources, bans; advisories where the database can be fetched
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check bans licenses sources
+	@if timeout 120 cargo deny fetch db >/dev/null 2>&1; then \
+		echo "cargo deny check advisories"; cargo deny check advisories; \
+	else \
+		echo "advisories NOT checked: the advisory database could not be fetched"; \
+	fi
+
+size: build ## Print the binary's size; fail above the limit
+	@stat -c %s $(BINARY) | awk '{ printf "$(BINARY): %d bytes, %.2f MiB (limit %.2f MiB)\n", $$1, $$1 / 1048576, $(SIZE_LIMIT) / 1048576; \
+		exit $$1 > $(SIZE_LIMIT) }'
+
+bench: setup build ## Measure beside psql and other tools
+	tests/bench/run

@@ -1,0 +1,257 @@
+//! Runs what a plan says, on one session.
+//!
+//! A migration runs in one transaction with its history row ([`transactional`]), so it happens exactly once whatever is
+//! killed when. One that PostgreSQL refuses in a transaction, or that ends its own transaction, runs in pieces
+//! ([`resumable`]), each of them journalled, so that a later run knows where to go on.
+
+pub mod failure;
+pub mod frame;
+mod holder;
+mod inspect;
+pub mod prepare;
+mod resumable;
+pub mod sender;
+mod transactional;
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+pub use failure::{Failure, SqlFailure};
+pub use frame::{Frame, Holding, Limits};
+pub use prepare::{Job, Mode};
+
+use crate::{
+    connect::{self, Canceller, Session},
+    formats::Shape,
+    history::journal::{self, Author, Entry, Kind},
+    migration::{Migration, TableName, TransactionMode, quote_literal},
+    source::Source,
+    stop::Stop,
+    wire,
+};
+
+/// What a session needs to apply migrations.
+pub struct Applier<'a> {
+    /// The session that works.
+    pub session: &'a Session,
+    /// For a second session, where a pooler makes one necessary.
+    pub connect: &'a connect::Params,
+    /// The files.
+    pub source: &'a Source,
+    /// The history table and its columns.
+    pub table: &'a TableName,
+    /// Its shape.
+    pub shape: Shape,
+    /// The SQL around a migration.
+    pub frame: Frame,
+    /// The limits that the settings give; a file's directives win.
+    pub limits: Limits,
+    /// Who writes the journal.
+    pub author: &'a Author,
+    /// Whether the journal can be written.
+    pub journal: bool,
+    /// The session is connected to the server itself, not to a pooler.
+    pub direct: bool,
+    /// `current_user`, for advice.
+    pub user: &'a str,
+    /// `current_database()`, for advice.
+    pub database: &'a str,
+    /// Asked before each migration.
+    pub stop: &'a Stop,
+    /// Told what happens.
+    pub on_event: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// What happens while applying.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A migration is about to be sent.
+    Starting(&'a Migration),
+    /// Something can be cancelled now (`Some`), or nothing can (`None`).
+    Cancellable(Option<Canceller>),
+    /// A migration is in the history.
+    Applied {
+        /// Which.
+        migration: &'a Migration,
+        /// From sending to the answer.
+        elapsed: Duration,
+    },
+    /// A worth-while remark on the way.
+    Note(String),
+}
+
+// === impl Applier ===
+
+impl Applier<'_> {
+    /// Runs the jobs in order, up to the first failure.
+    pub async fn run(&mut self, jobs: &mut [Job], mode: TransactionMode) -> Result<(), Failure> {
+        if mode == TransactionMode::All {
+            return self.all(jobs).await;
+        }
+        for index in 0..jobs.len() {
+            self.check_stop()?;
+            let job = &mut jobs[index];
+            let migration = &self.source.migrations[job.migration];
+            (self.on_event)(Event::Starting(migration));
+            let started = Instant::now();
+            job.load(self.source)?;
+            (self.on_event)(Event::Cancellable(Some(self.session.canceller())));
+            let outcome = match &job.mode {
+                Mode::Transaction => self.each(job).await,
+                Mode::Pieces(_) => self.pieces(job).await,
+            };
+            (self.on_event)(Event::Cancellable(None));
+            job.unload();
+            outcome?;
+            (self.on_event)(Event::Applied {
+                migration,
+                elapsed: started.elapsed(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<(), Failure> {
+        self.stop.cause().map_or(Ok(()), |_| Err(Failure::Stopped))
+    }
+
+    fn client(&self) -> &Client {
+        self.session.client()
+    }
+
+    fn migration(&self, job: &Job) -> &Migration {
+        &self.source.migrations[job.migration]
+    }
+
+    /// The limits of a file: its directives, else the settings.
+    fn limits_of(&self, migration: &Migration) -> Limits {
+        let directives = &migration.directives;
+        Limits {
+            lock: directives.lock_timeout.map_or(self.limits.lock, no_zero),
+            statement: directives
+                .statement_timeout
+                .map_or(self.limits.statement, no_zero),
+        }
+    }
+
+    /// The rows that say that a migration is applied, in the tool's table and in the journal.
+    fn record(&self, migration: &Migration, duration_ms: &str) -> frame::Statements {
+        let mut out = frame::Statements::default();
+        out.push(&crate::formats::insert_sql(
+            self.source.format,
+            self.table,
+            self.shape,
+            migration,
+            duration_ms,
+        ));
+        if self.journal {
+            let mut entry = Entry::about(Kind::Applied, &migration.version, &migration.checksum);
+            entry.duration_ms = Some(duration_ms);
+            out.push(&self.author.insert_sql(&entry));
+        }
+        out
+    }
+
+    /// The check that stands behind the lock.
+    fn unapplied_check(&self, migration: &Migration) -> String {
+        crate::formats::applied_check_sql(self.source.format, self.table, self.shape, migration)
+    }
+
+    /// Ends a transaction that an error has broken, and notes the failure. A failure of this is not told: the first
+    /// error matters, and the connection's end rolls back as well.
+    async fn after_failure(&self, failure: &Failure) {
+        if matches!(failure, Failure::Connection(_)) {
+            return;
+        }
+        let _ = wire::execute(self.client(), "ROLLBACK").await;
+        if let Failure::Sql(sql) = failure
+            && self.journal
+        {
+            let _ = wire::execute(self.client(), &self.failed_sql(sql)).await;
+        }
+    }
+
+    fn failed_sql(&self, sql: &SqlFailure) -> String {
+        let checksum = self
+            .source
+            .migrations
+            .iter()
+            .find(|migration| migration.version == sql.version)
+            .map(|migration| migration.checksum.as_str());
+        let detail = serde_json::json!({
+            "message": sql.headline(),
+            "sqlstate": sql.code,
+            "place": sql.place(),
+        });
+        let detail = format!("{}::pg_catalog.jsonb", quote_literal(&detail.to_string()));
+        let mut entry = Entry::of(Kind::Failed);
+        entry.version = Some(&sql.version);
+        entry.checksum = checksum;
+        entry.statement = sql.statement;
+        entry.detail = Some(&detail);
+        let role = self.frame.role.as_ref().map_or(String::new(), |role| {
+            format!("SET LOCAL ROLE {};", crate::migration::quote_ident(role))
+        });
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;{role}{};NOTIFY schemagate;COMMIT",
+            self.author.insert_sql(&entry)
+        )
+    }
+}
+
+/// `0` means no limit in a directive as in a setting.
+fn no_zero(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then_some(limit)
+}
+
+/// Whether the text may leave prepared statements behind; a `PREPARE` inside a function body counts.
+fn prepares(text: &str) -> bool {
+    text.as_bytes()
+        .windows(7)
+        .any(|window| window.eq_ignore_ascii_case(b"prepare"))
+}
+
+/// What went wrong when the journal is needed and cannot be had.
+pub fn journal_needed(what: &str, database: &str, user: &str) -> Failure {
+    Failure::Refused {
+        what: format!(
+            "{what} runs in pieces, which needs the journal {}, and that cannot be written",
+            journal::TABLE
+        ),
+        next: journal_grant(database, user),
+    }
+}
+
+/// How to let a role have a journal.
+pub fn journal_grant(database: &str, user: &str) -> String {
+    let role = crate::migration::quote_ident(user);
+    format!(
+        "as the database's owner: GRANT CREATE ON DATABASE {} TO {role}; or, where schema schemagate exists: \
+         GRANT USAGE, CREATE ON SCHEMA schemagate TO {role}; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA schemagate TO {role}",
+        crate::migration::quote_ident(database)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prepared_statements_are_suspected_anywhere() {
+        assert!(prepares(
+            "DO $$ BEGIN EXECUTE 'Prepare x AS SELECT 1'; END $$"
+        ));
+        assert!(!prepares("CREATE TABLE prep (a int)"));
+        assert!(!prepares(""));
+    }
+
+    #[test]
+    fn a_directive_of_zero_is_no_limit() {
+        assert_eq!(no_zero(Duration::ZERO), None);
+        assert_eq!(
+            no_zero(Duration::from_secs(1)),
+            Some(Duration::from_secs(1))
+        );
+    }
+}

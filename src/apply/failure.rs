@@ -1,0 +1,274 @@
+//! How applying ends other than well.
+
+use std::fmt;
+
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+
+use crate::{
+    connect::{self, Class},
+    exit::ExitStatus,
+    sql::Place,
+};
+
+/// Why a migration was not applied.
+#[derive(Debug)]
+pub enum Failure {
+    /// Another session holds the lock.
+    LockHeld,
+    /// The history has gained the row since it was read.
+    AlreadyApplied,
+    /// A lock timeout, a deadlock or a serialization failure: everything was rolled back, and it is worth another try.
+    Contention(Box<SqlFailure>),
+    /// SQL failed.
+    Sql(Box<SqlFailure>),
+    /// The connection ended, or will be ended by the server; the fate of what was under way is unknown.
+    Connection(tokio_postgres::Error),
+    /// A statement outside a transaction was interrupted, and the catalog cannot tell how far it came.
+    Dirty {
+        /// The migration.
+        version: String,
+        /// What is known.
+        what: String,
+    },
+    /// Something is not permitted.
+    Refused {
+        /// What failed.
+        what: String,
+        /// The statement that would permit it, or another way out.
+        next: String,
+    },
+    /// What a pooler cannot carry, or a file that cannot be run as asked.
+    Unsupported {
+        /// What cannot be done.
+        what: String,
+        /// Another way.
+        next: String,
+    },
+    /// The command has to stop.
+    Stopped,
+}
+
+/// An SQL error in a file.
+#[derive(Debug, Clone)]
+pub struct SqlFailure {
+    /// The migration.
+    pub version: String,
+    /// The file, relative to the folder.
+    pub path: String,
+    /// Where in the file.
+    pub location: Option<Place>,
+    /// The number of the statement in the file, from 1.
+    pub statement: Option<usize>,
+    /// The statement, shortened and without its literals.
+    pub excerpt: Option<String>,
+    /// SQLSTATE.
+    pub code: String,
+    /// The server's message.
+    pub message: String,
+    /// DETAIL. It can hold values of rows: for the log only.
+    pub detail: Option<String>,
+    /// HINT.
+    pub hint: Option<String>,
+    /// CONTEXT: the function or the line of a COPY.
+    pub context: Option<String>,
+    /// What became of the work, as a sentence.
+    pub rolled_back: String,
+    /// The role, for the advice on a missing privilege.
+    pub user: String,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Sorts an error of our own statements, which concern no file.
+    pub fn of_own(error: tokio_postgres::Error) -> Self {
+        if connect::classify(&error).is_connection_lost() {
+            return Self::Connection(error);
+        }
+        let Some(db) = error.as_db_error() else {
+            return Self::Connection(error);
+        };
+        if db.message().contains(super::frame::LOCK_NOT_HELD) {
+            return Self::LockHeld;
+        }
+        if db.message().contains(super::frame::ALREADY_APPLIED) {
+            return Self::AlreadyApplied;
+        }
+        Self::Refused {
+            what: connect::describe(&error),
+            next: String::new(),
+        }
+    }
+}
+
+// === impl SqlFailure ===
+
+impl SqlFailure {
+    /// From the server's answer; the place is filled in by who knows the file.
+    pub fn new(version: &str, path: &str, error: &DbError) -> Self {
+        let context = match error.position() {
+            Some(ErrorPosition::Internal { position, query }) => Some(format!(
+                "at character {position} of: {}",
+                crate::sql::excerpt(query)
+            )),
+            _ => None,
+        };
+        Self {
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+            context: context.or_else(|| error.where_().map(str::to_owned)),
+            ..Self::at(version, path, error.code().code())
+        }
+    }
+
+    /// A failure that schemagate finds itself, to be filled in.
+    pub fn at(version: &str, path: &str, code: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            path: path.to_owned(),
+            location: None,
+            statement: None,
+            excerpt: None,
+            code: code.to_owned(),
+            message: String::new(),
+            detail: None,
+            hint: None,
+            context: None,
+            rolled_back: String::new(),
+            user: String::new(),
+        }
+    }
+
+    /// 9 where a privilege is missing (an operator may still grant it), 5 otherwise.
+    pub fn exit_status(&self) -> ExitStatus {
+        if self.code == SqlState::INSUFFICIENT_PRIVILEGE.code() {
+            ExitStatus::Refused
+        } else {
+            ExitStatus::Sql
+        }
+    }
+
+    /// `file:line:column` as far as it is known.
+    pub fn place(&self) -> String {
+        match (&self.location, self.statement) {
+            (Some(location), _) => format!("{}:{}:{}", self.path, location.line, location.column),
+            (None, Some(statement)) => format!("{}, statement {statement}", self.path),
+            (None, None) => self.path.clone(),
+        }
+    }
+
+    /// One line: where, SQLSTATE, message.
+    pub fn headline(&self) -> String {
+        format!(
+            "{}: {} (SQLSTATE {})",
+            self.place(),
+            self.message,
+            self.code
+        )
+    }
+
+    /// The line with its caret, the statement, hint and context; what a person reads first. Without DETAIL.
+    pub fn block(&self) -> String {
+        let mut lines = Vec::new();
+        if let Some(location) = &self.location {
+            if !location.text.is_empty() {
+                lines.push(location.text.clone());
+                lines.push(location.caret.clone());
+            }
+        }
+        if let (Some(number), Some(excerpt)) = (self.statement, &self.excerpt) {
+            lines.push(format!("statement {number}: {excerpt}"));
+        }
+        if let Some(hint) = &self.hint {
+            lines.push(format!("hint: {hint}"));
+        }
+        if let Some(context) = &self.context {
+            lines.push(format!("context: {context}"));
+        }
+        lines.join("\n")
+    }
+
+    /// What to do next.
+    pub fn next_step(&self) -> String {
+        let advice = match self.code.as_str() {
+            "42501" => grant(&self.message, &self.user),
+            "25001" => "this statement cannot run in a transaction: put it in a file of its own with \
+                        `-- schemagate: transaction=off` at its head"
+                .to_owned(),
+            "2D000" => "a procedure or DO block that commits cannot share a transaction: put it in a file of its own \
+                        with `-- schemagate: transaction=off` at its head"
+                .to_owned(),
+            "55P04" => "a new enum value can be used after the migration that adds it has committed: use it in a later \
+                        file, with SCHEMAGATE_TRANSACTION=each"
+                .to_owned(),
+            "57014" => "the statement ran into a timeout: raise SCHEMAGATE_STATEMENT_TIMEOUT, or put \
+                        `-- schemagate: statement-timeout=…` at the head of the file"
+                .to_owned(),
+            "55P03" => "the locks were not obtained: run it when the table is less busy, or raise \
+                        SCHEMAGATE_LOCK_TIMEOUT or SCHEMAGATE_LOCK_RETRIES"
+                .to_owned(),
+            _ => "correct the file and release again".to_owned(),
+        };
+        format!("{}; {advice}", self.rolled_back)
+    }
+}
+
+/// The `GRANT` that a message about a missing privilege asks for. The server words it in its own language; then the
+/// general sentence is all there is to say.
+pub fn grant(message: &str, user: &str) -> String {
+    let role = crate::migration::quote_ident(user);
+    let object = |kind: &str| {
+        message
+            .strip_prefix(&format!("permission denied for {kind} "))
+            .map(crate::migration::quote_ident)
+    };
+    if let Some(name) = object("schema") {
+        format!("as its owner: GRANT USAGE, CREATE ON SCHEMA {name} TO {role}")
+    } else if let Some(name) = object("database") {
+        format!("as its owner: GRANT CREATE ON DATABASE {name} TO {role}")
+    } else if let Some(name) = object("table") {
+        format!("as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {name} TO {role}")
+    } else if message.starts_with("must be owner") {
+        format!("run as the owner: GRANT <owner> TO {role}, and set SCHEMAGATE_ROLE=<owner>")
+    } else {
+        format!("grant what is missing to role {role}, or set SCHEMAGATE_ROLE to the owner")
+    }
+}
+
+impl fmt::Display for SqlFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.headline())
+    }
+}
+
+impl Class {
+    /// The session is over, or will be ended by the server.
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::ConnectionLost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants() {
+        let check = |message: &str, expected: &str| {
+            let advice = grant(message, "app");
+            assert!(advice.contains(expected), "{message}: {advice}");
+        };
+        check(
+            "permission denied for schema public",
+            "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"app\"",
+        );
+        check(
+            "permission denied for database shop",
+            "GRANT CREATE ON DATABASE \"shop\" TO \"app\"",
+        );
+        check("permission denied for table t", "ON TABLE \"t\" TO \"app\"");
+        check("must be owner of table t", "SCHEMAGATE_ROLE");
+        check("keine Berechtigung", "\"app\"");
+    }
+}

@@ -1,0 +1,298 @@
+//! The SQL around a migration: the fence before it, the cleaning and the history row behind it. Pure text.
+//!
+//! A whole migration is one simple-query message, so it costs one round trip, needs no session to survive a pooler,
+//! and a paused client holds nothing:
+//!
+//! 1. `BEGIN` at READ COMMITTED, whatever the role's defaults say;
+//! 2. settings of this transaction;
+//! 3. the lock, tried without blocking. A lost lock makes the value of `lock_timeout` invalid, which ends the message;
+//! 4. *in the next statement*, whose snapshot is younger than the lock, the look at the history;
+//! 5. a savepoint, the file, its release. A file that ends our transaction cannot release it, so no row is written;
+//! 6. everything that the file may have set is undone; qualified names from here on;
+//! 7. the history row, the journal row, `NOTIFY`, `COMMIT`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::{
+    lock::LockKeys,
+    migration::{quote_ident, quote_literal},
+};
+
+/// What the server quotes back when the lock is not ours.
+pub const LOCK_NOT_HELD: &str = "schemagate: lock not held";
+/// What the server quotes back when the history already has the row.
+pub const ALREADY_APPLIED: &str = "schemagate: already applied";
+/// The savepoint around the file.
+pub const SAVEPOINT: &str = "schemagate_fence";
+
+/// `RESET ALL` leaves role and session authorization alone.
+pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"];
+
+/// A session that holds the lock idly is ended by the server after this time without a sign of life.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything about a session that the text depends on.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The lock.
+    pub keys: LockKeys,
+    /// Who holds the main key besides the transaction.
+    pub holding: Holding,
+    /// `server_version_num`.
+    pub server_version: u32,
+    /// The server can notice a client that went away while a statement runs (14 and later, on Linux).
+    pub checks_connection: bool,
+    /// `SCHEMAGATE_ROLE`.
+    pub role: Option<String>,
+    /// Ours, to be set again behind a pooler, where `RESET ALL` clears it.
+    pub application_name: String,
+}
+
+/// Who holds the main key while a transaction runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// Nobody besides the transaction itself.
+    Transaction,
+    /// This session, for the whole run; a direct connection only.
+    Session,
+    /// A second connection of ours; only the second key can be taken here.
+    Elsewhere,
+}
+
+/// The limits of one migration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// `lock_timeout`; `None` is no limit.
+    pub lock: Option<Duration>,
+    /// `statement_timeout`; `None` is no limit.
+    pub statement: Option<Duration>,
+}
+
+/// Text to send with the number of statements in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statements {
+    /// The SQL, each statement ended by `;`.
+    pub sql: String,
+    /// How many.
+    pub count: usize,
+}
+
+// === impl Statements ===
+
+impl Statements {
+    /// Adds one statement.
+    pub fn push(&mut self, statement: &str) {
+        self.sql.push_str(statement);
+        self.sql.push(';');
+        self.count += 1;
+    }
+
+    /// All but the first statement.
+    pub fn without_first(mut self) -> Self {
+        if let Some(end) = self.sql.find(';') {
+            self.sql.drain(..=end);
+            self.count -= 1;
+        }
+        self
+    }
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// Steps 1 to 3.
+    pub fn begin(&self, limits: &Limits) -> Statements {
+        let mut out = Statements::default();
+        out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        let mut settings = vec![
+            (
+                "idle_in_transaction_session_timeout",
+                milliseconds(Some(IDLE_LIMIT)),
+            ),
+            ("statement_timeout", milliseconds(limits.statement)),
+        ];
+        if self.server_version >= 170_000 {
+            settings.push(("transaction_timeout", "0".to_owned()));
+        }
+        if self.holding != Holding::Session {
+            settings.extend(self.watchfulness());
+        }
+        if let Some(role) = &self.role {
+            settings.push(("role", role.clone()));
+        }
+        out.push(&set_configs(&settings, true));
+        let locks = match self.holding {
+            Holding::Elsewhere => self.keys.try_second(),
+            Holding::Transaction | Holding::Session => self.keys.try_both(),
+        };
+        out.push(&format!(
+            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN '{}' ELSE '{LOCK_NOT_HELD}' END, true)",
+            milliseconds(limits.lock)
+        ));
+        out
+    }
+
+    /// Step 6 without the release of the savepoint. `prepares` says that the file may have left prepared statements;
+    /// they are not dropped needlessly, because a pooler may keep the application's own on the same server connection.
+    pub fn clean(&self, prepares: bool) -> Statements {
+        let mut out = Statements::default();
+        for statement in RESETS
+            .into_iter()
+            .chain(["DISCARD TEMP", "CLOSE ALL", "UNLISTEN *"])
+        {
+            out.push(statement);
+        }
+        if prepares {
+            out.push("DEALLOCATE ALL");
+        }
+        out.push(&self.session_settings());
+        if let Some(role) = &self.role {
+            out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
+        }
+        out
+    }
+
+    /// Step 7 behind the rows.
+    pub fn commit(&self) -> Statements {
+        let mut out = Statements::default();
+        out.push("NOTIFY schemagate");
+        out.push("COMMIT");
+        out
+    }
+
+    /// The settings that this session keeps from its start to its end and after every `RESET ALL`: what frees the lock
+    /// when this client is killed, cut off or stopped. Behind a pooler only our name, which the pooler believes to be set.
+    pub fn session_settings(&self) -> String {
+        if self.holding == Holding::Session {
+            let mut settings = self.watchfulness();
+            if self.server_version >= 140_000 {
+                settings.push(("idle_session_timeout", milliseconds(Some(IDLE_LIMIT))));
+            }
+            set_configs(&settings, false)
+        } else {
+            set_configs(
+                &[("application_name", self.application_name.clone())],
+                false,
+            )
+        }
+    }
+
+    /// Server-side keepalives and the connection check; together they end a session whose client lost its power
+    /// within about 20 s.
+    fn watchfulness(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("tcp_keepalives_idle", "5".to_owned()),
+            ("tcp_keepalives_interval", "5".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
+        ];
+        if self.checks_connection {
+            settings.push(("client_connection_check_interval", "2000".to_owned()));
+        }
+        settings
+    }
+
+    /// The transaction of a second connection that holds the main key while a statement runs outside a transaction
+    /// behind a pooler.
+    pub fn holder_begin(&self) -> String {
+        let mut settings = vec![(
+            "idle_in_transaction_session_timeout",
+            milliseconds(Some(IDLE_LIMIT)),
+        )];
+        if self.server_version >= 170_000 {
+            settings.push(("transaction_timeout", "0".to_owned()));
+        }
+        settings.extend(self.watchfulness());
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;{};SELECT pg_catalog.pg_try_advisory_xact_lock({})",
+            set_configs(&settings, true),
+            self.keys.main
+        )
+    }
+}
+
+/// Milliseconds for a PostgreSQL time setting; no limit is 0.
+pub fn milliseconds(limit: Option<Duration>) -> String {
+    limit.map_or_else(
+        || "0".to_owned(),
+        |limit| limit.as_millis().clamp(1, i32::MAX as u128).to_string(),
+    )
+}
+
+/// One `SELECT` for many settings: each `SET` would be a statement of its own.
+pub fn set_configs(settings: &[(&str, String)], local: bool) -> String {
+    let mut sql = String::from("SELECT ");
+    for (index, (name, value)) in settings.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            sql,
+            "{comma}pg_catalog.set_config('{name}', {}, {local})",
+            quote_literal(value)
+        );
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(holding: Holding, server_version: u32) -> Frame {
+        Frame {
+            keys: LockKeys {
+                main: 90,
+                second: -7,
+            },
+            holding,
+            server_version,
+            checks_connection: server_version >= 140_000,
+            role: None,
+            application_name: "schemagate/1 pod".into(),
+        }
+    }
+
+    #[test]
+    fn the_count_is_the_number_of_statements() {
+        for holding in [Holding::Transaction, Holding::Session, Holding::Elsewhere] {
+            let frame = frame(holding, 150_000);
+            for statements in [
+                frame.begin(&Limits::default()),
+                frame.clean(true),
+                frame.clean(false),
+                frame.commit(),
+            ] {
+                assert_eq!(statements.sql.matches(';').count(), statements.count);
+            }
+        }
+    }
+
+    #[test]
+    fn settings_follow_the_server_version() {
+        let begin = |version| {
+            frame(Holding::Transaction, version)
+                .begin(&Limits::default())
+                .sql
+        };
+        assert!(!begin(130_000).contains("client_connection_check_interval"));
+        assert!(begin(140_000).contains("client_connection_check_interval"));
+        assert!(!begin(160_000).contains("transaction_timeout"));
+        assert!(begin(170_000).contains("transaction_timeout"));
+    }
+
+    #[test]
+    fn the_main_key_is_left_to_the_connection_that_holds_it() {
+        let begin = |holding| frame(holding, 150_000).begin(&Limits::default()).sql;
+        assert!(begin(Holding::Session).contains("xact_lock(90)"));
+        assert!(begin(Holding::Transaction).contains("xact_lock(90)"));
+        assert!(!begin(Holding::Elsewhere).contains("xact_lock(90)"));
+        assert!(begin(Holding::Elsewhere).contains("xact_lock(-7)"));
+    }
+
+    #[test]
+    fn times_are_milliseconds_and_never_zero_by_rounding() {
+        assert_eq!(milliseconds(None), "0");
+        assert_eq!(milliseconds(Some(Duration::from_micros(10))), "1");
+        assert_eq!(milliseconds(Some(Duration::from_secs(2))), "2000");
+        assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX.to_string());
+    }
+}

@@ -1,0 +1,284 @@
+//! One migration and its history row in one transaction; or all that is pending in one.
+
+use std::time::Instant;
+
+use super::{
+    Applier, Event, Failure, SqlFailure,
+    frame::{SAVEPOINT, Statements},
+    prepare::Job,
+    prepares,
+    sender::{MESSAGE_BYTES, Piece, SendError, Sender},
+};
+use crate::{
+    connect,
+    migration::Migration,
+    sql::{Chunk, Chunks, Script},
+};
+
+/// Milliseconds since the message was received: one message is one migration.
+const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
+/// Milliseconds since the transaction began, for a file of several messages.
+pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::pg_catalog.int8";
+
+// === impl Applier ===
+
+impl Applier<'_> {
+    /// One migration: one message, or several for a big file.
+    pub(super) async fn each(&mut self, job: &Job) -> Result<(), Failure> {
+        let migration = self.migration(job);
+        let sent = self.send_each(job, migration).await;
+        self.settle(sent, std::slice::from_ref(job)).await
+    }
+
+    async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
+        let begin = self.frame.begin(&self.limits_of(migration));
+        let mut sender = Sender::new(self.client());
+        sender.own(&begin.sql, begin.count);
+        self.send_file(&mut sender, job, 0).await?;
+        self.send_commit(&mut sender).await
+    }
+
+    /// All of them: the lock once, each file in its own savepoint and message, one commit.
+    pub(super) async fn all(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
+        (self.on_event)(Event::Cancellable(Some(self.session.canceller())));
+        let started = Instant::now();
+        let sent = self.send_all(jobs).await;
+        (self.on_event)(Event::Cancellable(None));
+        self.settle(sent, jobs).await?;
+        for job in jobs {
+            let migration = &self.source.migrations[job.migration];
+            (self.on_event)(Event::Applied {
+                migration,
+                elapsed: started.elapsed(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn send_all(&mut self, jobs: &mut [Job]) -> Result<(), SendOrOwn> {
+        let mut sender = Sender::new(self.session.client());
+        for (index, job) in jobs.iter_mut().enumerate() {
+            self.check_stop()?;
+            let migration = &self.source.migrations[job.migration];
+            (self.on_event)(Event::Starting(migration));
+            let begin = self.frame.begin(&self.limits_of(migration));
+            if index == 0 {
+                sender.own(&begin.sql, begin.count);
+            } else {
+                // The transaction goes on; its settings were undone behind the file before.
+                let again = begin.without_first();
+                sender.own(&again.sql, again.count);
+            }
+            job.load(self.source)?;
+            self.send_file(&mut sender, job, index).await?;
+            sender.flush().await?;
+            job.unload();
+        }
+        self.send_commit(&mut sender).await
+    }
+
+    /// The look at the history, the file in its savepoint, the cleaning and the rows.
+    async fn send_file(
+        &self,
+        sender: &mut Sender<'_>,
+        job: &Job,
+        index: usize,
+    ) -> Result<(), SendOrOwn> {
+        let migration = self.migration(job);
+        let script = job.script()?;
+        let mut before = Statements::default();
+        before.push(&self.unapplied_check(migration));
+        before.push(&format!("SAVEPOINT {SAVEPOINT}"));
+        sender.own(&before.sql, before.count);
+        let chunks = script.chunks(MESSAGE_BYTES);
+        let one_message = send_chunks(sender, script, chunks, index).await?;
+        let mut after = Statements::default();
+        after.push(&format!("RELEASE SAVEPOINT {SAVEPOINT}"));
+        sender.own(&after.sql, after.count);
+        let clean = self.frame.clean(prepares(script.text()));
+        sender.own(&clean.sql, clean.count);
+        let duration = if one_message {
+            SINCE_MESSAGE
+        } else {
+            SINCE_BEGIN
+        };
+        let record = self.record(migration, duration);
+        sender.own(&record.sql, record.count);
+        Ok(())
+    }
+
+    async fn send_commit(&self, sender: &mut Sender<'_>) -> Result<(), SendOrOwn> {
+        let commit = self.frame.commit();
+        sender.own(&commit.sql, commit.count);
+        Ok(sender.flush().await?)
+    }
+
+    /// Turns what was sent into an end: after an error the transaction is ended and the error is given its place.
+    pub(super) async fn settle(
+        &self,
+        sent: Result<(), SendOrOwn>,
+        jobs: &[Job],
+    ) -> Result<(), Failure> {
+        let failure = match sent {
+            Ok(()) => return Ok(()),
+            Err(SendOrOwn::Own(failure)) => failure,
+            Err(SendOrOwn::Send(error)) => self.failure(error, jobs),
+        };
+        self.after_failure(&failure).await;
+        Err(failure)
+    }
+
+    /// Gives an error its file, line and advice.
+    pub(super) fn failure(&self, error: SendError, jobs: &[Job]) -> Failure {
+        if connect::classify(&error.error).is_connection_lost() {
+            return Failure::Connection(error.error);
+        }
+        let Some(db) = error.error.as_db_error() else {
+            return Failure::Connection(error.error);
+        };
+        let cancelled = db.code() == &tokio_postgres::error::SqlState::QUERY_CANCELED;
+        if cancelled && self.stop.cause().is_some() {
+            return Failure::Stopped;
+        }
+        let place = error.place;
+        let job = place.and_then(|place| jobs.get(place.job));
+        let Some(job) = job.or_else(|| only(jobs).filter(|_| !is_fence(db))) else {
+            return Failure::of_own(error.error);
+        };
+        let migration = self.migration(job);
+        let mut sql = SqlFailure::new(&migration.version, &migration.path, db);
+        sql.user = self.user.to_owned();
+        self.rolled_back(&mut sql, jobs.len());
+        match (place, job.script()) {
+            (Some(place), Ok(script)) => locate(&mut sql, script, place.statement, place.offset),
+            _ => explain_frame(&mut sql, migration),
+        }
+        match sql.code.as_str() {
+            // lock_not_available, deadlock_detected, serialization_failure
+            "55P03" | "40P01" | "40001" => Failure::Contention(Box::new(sql)),
+            _ => Failure::Sql(Box::new(sql)),
+        }
+    }
+
+    fn rolled_back(&self, sql: &mut SqlFailure, jobs: usize) {
+        sql.rolled_back = if jobs > 1 {
+            format!("all {jobs} migrations of this run were rolled back, nothing is half applied")
+        } else {
+            format!(
+                "{} was rolled back whole; what was applied before it stays",
+                sql.version
+            )
+        };
+    }
+}
+
+/// An error of the text around a file that is not the fence's own word: it still belongs to the file (a deferred
+/// constraint fails at COMMIT).
+fn only(jobs: &[Job]) -> Option<&Job> {
+    match jobs {
+        [job] => Some(job),
+        _ => None,
+    }
+}
+
+fn is_fence(error: &tokio_postgres::error::DbError) -> bool {
+    let message = error.message();
+    message.contains(super::frame::LOCK_NOT_HELD) || message.contains(super::frame::ALREADY_APPLIED)
+}
+
+/// Where in the file: by the server's position, else by the count of completed statements.
+pub(super) fn locate(
+    sql: &mut SqlFailure,
+    script: &Script,
+    statement: usize,
+    offset: Option<usize>,
+) {
+    let place = match offset {
+        Some(offset) => script.place_at(offset),
+        None => script
+            .place_of_statement(statement)
+            .map(|place| (statement, place)),
+    };
+    let Some((statement, place)) = place else {
+        return;
+    };
+    sql.statement = Some(statement + 1);
+    sql.excerpt = script
+        .statements()
+        .nth(statement)
+        .map(|found| crate::sql::excerpt(found.text));
+    sql.location = Some(place);
+}
+
+fn explain_frame(sql: &mut SqlFailure, migration: &Migration) {
+    if matches!(sql.code.as_str(), "25P01" | "3B001") {
+        sql.message = format!(
+            "{} ended the transaction that schemagate opened for it ({})",
+            migration.path, sql.message
+        );
+    }
+}
+
+/// Sends chunks of a script. True if they went in the first message.
+pub(super) async fn send_chunks(
+    sender: &mut Sender<'_>,
+    script: &Script,
+    chunks: Chunks<'_>,
+    job: usize,
+) -> Result<bool, SendError> {
+    let text = script.text();
+    let mut alone = true;
+    for (index, chunk) in chunks.enumerate() {
+        alone &= index == 0;
+        match chunk {
+            Chunk::Sql {
+                range,
+                first_statement,
+                statements,
+            } => {
+                let piece = Piece {
+                    job,
+                    offset: range.start,
+                    first_statement,
+                };
+                sender.file(&text[range], statements, piece).await?;
+            }
+            Chunk::Copy {
+                range,
+                statement,
+                data,
+            } => {
+                alone = false;
+                let piece = Piece {
+                    job,
+                    offset: range.start,
+                    first_statement: statement,
+                };
+                let data = &text.as_bytes()[data];
+                sender.copy(&text[range], data, piece).await?;
+            }
+        }
+    }
+    Ok(alone)
+}
+
+/// An error of sending, or a reason of our own not to send.
+#[derive(Debug)]
+pub(super) enum SendOrOwn {
+    /// What the server said.
+    Send(SendError),
+    /// What we found ourselves.
+    Own(Failure),
+}
+
+impl From<SendError> for SendOrOwn {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl From<Failure> for SendOrOwn {
+    fn from(failure: Failure) -> Self {
+        Self::Own(failure)
+    }
+}

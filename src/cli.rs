@@ -1,0 +1,246 @@
+//! The command line: what to do, and the settings, from arguments and environment that are passed in.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::config::names::{CONNECTIONS, LATER_COMMANDS, SETTINGS};
+use crate::config::{Config, Vars};
+use crate::exit::ExitStatus;
+use crate::problem::Problem;
+
+mod build;
+mod help;
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The command.
+    pub command: Command,
+    /// Its settings.
+    pub config: Config,
+    /// The environment with the flags laid over it, for what reads variables itself (the connection).
+    pub vars: Vars,
+}
+
+/// A command of this release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Wait, lock, apply.
+    Migrate,
+    /// Every migration and its state.
+    Status {
+        /// How to print it.
+        format: StatusFormat,
+        /// Exit 8 while anything needed is pending.
+        exit_code: bool,
+    },
+    /// Block until the database answers.
+    Wait,
+    /// Mark migrations as applied without running them.
+    Baseline {
+        /// Up to this version, inclusive.
+        to: String,
+    },
+    /// Copy the executable.
+    Install {
+        /// Where to; a folder, or a file's name.
+        path: PathBuf,
+    },
+}
+
+/// `status --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For machines.
+    Json,
+}
+
+/// The end of the program before any command runs: help, the version, or a mistake in the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliExit {
+    /// What to print, with its last line break.
+    pub text: String,
+    /// Where to.
+    pub stream: Stream,
+    /// What to end with.
+    pub status: ExitStatus,
+}
+
+/// A standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Reads arguments (the program's name first) and environment.
+pub fn parse(
+    args: impl Iterator<Item = OsString>,
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Invocation, CliExit> {
+    let args: Vec<OsString> = args.collect();
+    let matches = build::root()
+        .try_get_matches_from(&args)
+        .map_err(|error| CliExit::from_clap(&error, &args))?;
+    let Some((name, sub)) = matches.subcommand() else {
+        return Err(CliExit::usage("no command is given"));
+    };
+    if LATER_COMMANDS.contains(&name) {
+        return Err(CliExit::usage(&format!(
+            "the command {name} comes in a later release"
+        )));
+    }
+    let mut vars = Vars::new(env);
+    lay_over(&mut vars, &matches);
+    lay_over(&mut vars, sub);
+    let command = command(name, sub, &mut vars)?;
+    let config = Config::from_vars(&vars, name).map_err(|all| CliExit::from_problems(&all))?;
+    Ok(Invocation {
+        command,
+        config,
+        vars,
+    })
+}
+
+/// The command with its own arguments.
+fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
+    match name {
+        "migrate" => Ok(Command::Migrate),
+        "status" => status(sub, vars),
+        "wait" => match text(sub, "for").as_deref() {
+            None | Some("database") => Ok(Command::Wait),
+            Some(_) => Err(CliExit::usage("wait --for schema comes in a later release")),
+        },
+        "baseline" => Ok(Command::Baseline {
+            to: text(sub, "to").unwrap_or_default(),
+        }),
+        "install" => Ok(Command::Install {
+            path: sub.get_one("path").cloned().unwrap_or_default(),
+        }),
+        other => Err(CliExit::usage(&format!("there is no command {other}"))),
+    }
+}
+
+/// `status --format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
+fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
+    if sub.get_flag("history") {
+        return Err(CliExit::usage("status --history comes in a later release"));
+    }
+    let mut format = StatusFormat::default();
+    for value in sub.get_many::<OsString>("format").into_iter().flatten() {
+        match value.to_str() {
+            Some("table") => format = StatusFormat::Table,
+            Some("json") => format = StatusFormat::Json,
+            _ => vars.set_flag("SCHEMAGATE_FORMAT", "format", value.clone()),
+        }
+    }
+    Ok(Command::Status {
+        format,
+        exit_code: sub.get_flag("exit-code"),
+    })
+}
+
+/// Lays the settings among the flags over the environment.
+fn lay_over(vars: &mut Vars, matches: &ArgMatches) {
+    let settings = SETTINGS.iter().map(|setting| (setting.name, setting.flag));
+    let connections = CONNECTIONS
+        .iter()
+        .filter_map(|connection| Some((connection.name, connection.flag?)));
+    for (name, flag) in settings.chain(connections) {
+        // Not there, or of another shape: `status` reads its own `--format`.
+        if let Ok(Some(value)) = matches.try_get_one::<build::Setting>(flag) {
+            vars.set_flag(name, flag, value.0.clone());
+        }
+    }
+}
+
+fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+// === impl CliExit ===
+
+impl CliExit {
+    /// Prints it. What cannot be printed (a closed pipe) is dropped: the exit code still tells.
+    pub fn print(&self) {
+        let text = self.text.as_bytes();
+        let _ = match self.stream {
+            Stream::Stdout => io::stdout().write_all(text),
+            Stream::Stderr => io::stderr().write_all(text),
+        };
+    }
+
+    /// Bad usage in one line; the next says where to look.
+    fn usage(message: &str) -> Self {
+        Self {
+            text: format!("error: {message}\nwhat to do: see schemagate --help\n"),
+            stream: Stream::Stderr,
+            status: ExitStatus::Usage,
+        }
+    }
+
+    fn from_problems(problems: &[Problem]) -> Self {
+        let count = match problems.len() {
+            1 => "a mistake".to_owned(),
+            many => format!("{many} mistakes"),
+        };
+        let list = problems.iter().fold(String::new(), |mut list, problem| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(list, "  {problem}");
+            list
+        });
+        Self {
+            text: format!(
+                "error: {count} in the settings\n{list}what to do: correct what is listed; nothing has been done yet\n"
+            ),
+            stream: Stream::Stderr,
+            status: ExitStatus::Usage,
+        }
+    }
+
+    /// Help and version are answers and go to standard output, everything else is a mistake.
+    fn from_clap(error: &clap::Error, args: &[OsString]) -> Self {
+        let (stream, status) = if error.use_stderr() {
+            (Stream::Stderr, ExitStatus::Usage)
+        } else {
+            (Stream::Stdout, ExitStatus::Done)
+        };
+        Self {
+            text: without_addresses(error.render().to_string(), args),
+            stream,
+            status,
+        }
+    }
+}
+
+impl fmt::Display for CliExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A connection string given where none is taken is quoted by the parser's message; it may hold a password.
+fn without_addresses(text: String, args: &[OsString]) -> String {
+    args.iter()
+        .map(|arg| arg.to_string_lossy())
+        .filter(|arg| arg.contains("://") || arg.contains("password="))
+        .flat_map(|arg| {
+            let value = arg.split_once('=').map(|(_, value)| value.to_owned());
+            [Some(arg.into_owned()), value]
+        })
+        .flatten()
+        .filter(|secret| !secret.is_empty())
+        .fold(text, |text, secret| text.replace(&secret, "[not shown]"))
+}
+
+#[cfg(test)]
+mod tests;

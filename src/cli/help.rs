@@ -1,0 +1,162 @@
+//! The words of `--help`.
+
+use std::fmt::Write;
+
+use crate::exit::ExitStatus;
+
+/// One command's help.
+pub(super) struct Topic {
+    /// The command.
+    pub(super) name: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
+    /// Calls that work, with what they do.
+    examples: &'static [(&'static str, &'static str)],
+    /// What it can end with, besides 1 and the signals.
+    codes: &'static [ExitStatus],
+}
+
+pub(super) const ABOUT: &str =
+    "Waits for PostgreSQL, lets exactly one of many racing pods migrate, lets the others skip";
+
+/// The commands of this release.
+pub(super) const TOPICS: [Topic; 5] = [
+    Topic {
+        name: "migrate",
+        about: "Wait for the database, apply what is pending under the lock, or skip when another pod did",
+        examples: &[
+            (
+                "schemagate migrate",
+                "the folder /migrations, the database of DATABASE_URL",
+            ),
+            (
+                "schemagate migrate --dir ./drizzle --wait-timeout 5m",
+                "another folder, more patience",
+            ),
+            (
+                "schemagate migrate --target 0007 --phase contract",
+                "up to 0007, contract steps too",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "status",
+        about: "Print every migration, its state and when it was applied; changes nothing",
+        examples: &[
+            ("schemagate status", "a table"),
+            ("schemagate status --format json", "for scripts"),
+            (
+                "schemagate status --exit-code",
+                "ends with 8 while something is pending",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::History,
+            ExitStatus::Pending,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "wait",
+        about: "Block until the database answers",
+        examples: &[
+            ("schemagate wait", "at most SCHEMAGATE_WAIT_TIMEOUT"),
+            (
+                "schemagate wait --for database --wait-timeout 0",
+                "without end",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "baseline",
+        about: "Mark migrations as applied without running them, to adopt an existing database",
+        examples: &[(
+            "schemagate baseline --to 0004",
+            "everything up to 0004 is there already",
+        )],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "install",
+        about: "Copy this executable, for images that have no cp",
+        examples: &[
+            ("schemagate install /shared", "to /shared/schemagate"),
+            ("schemagate install /shared/bin/gate", "under another name"),
+        ],
+        codes: &[ExitStatus::Done, ExitStatus::Usage],
+    },
+];
+
+/// What follows a command's options.
+pub(super) fn epilogue(topic: &Topic) -> String {
+    let mut text =
+        String::from("Every setting is a variable too: --log-format is SCHEMAGATE_LOG_FORMAT.\n");
+    if topic.name != "install" {
+        text.push_str("The database's address comes from SCHEMAGATE_DATABASE_URL, DATABASE_URL or PGHOST and the like.\n");
+    }
+    text.push_str("\nExamples:\n");
+    let width = topic.examples.iter().map(|(call, _)| call.len()).max();
+    for (call, meaning) in topic.examples {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "  {call:width$}  {meaning}",
+            width = width.unwrap_or(0)
+        );
+    }
+    let codes = ExitStatus::ALL.into_iter().filter(|status| {
+        topic.codes.contains(status)
+            || matches!(
+                status,
+                ExitStatus::Bug | ExitStatus::Interrupted | ExitStatus::Terminated
+            )
+    });
+    push_codes(&mut text, codes);
+    text
+}
+
+/// What follows the list of commands.
+pub(super) fn root_epilogue() -> String {
+    let mut text = String::from(
+        "Settings come from the environment; `schemagate migrate --help` lists them as flags, which win.\n\
+         \nExamples:\n  schemagate migrate\n  schemagate status --exit-code\n",
+    );
+    push_codes(&mut text, ExitStatus::ALL);
+    text
+}
+
+fn push_codes(text: &mut String, codes: impl IntoIterator<Item = ExitStatus>) {
+    text.push_str("\nExit codes:\n");
+    for status in codes {
+        let _ = writeln!(text, "  {:<3}  {}", status.code(), status.meaning());
+    }
+}

@@ -1,0 +1,79 @@
+//! `migrate`: wait, look, lock if anything is pending, apply.
+
+use std::cell::RefCell;
+
+use super::{print, setup};
+use crate::{
+    cli::Invocation,
+    error::Error,
+    report::{self, summary::Summary},
+    runner::{self, Params},
+    source::Source,
+    stop::Stop,
+};
+
+/// Runs the command.
+pub async fn run(
+    invocation: &Invocation,
+    stop: &Stop,
+    summary: &RefCell<Summary>,
+) -> Result<(), Error> {
+    let source = setup::load(&invocation.config)?;
+    let (connect, wait) = setup::connection(invocation)?;
+    let mut params = setup::params(invocation, &source, connect, wait);
+    summary.borrow_mut().format = Some(source.format.label());
+    summary.borrow_mut().history = Some(params.history.table.to_string());
+    if invocation.config.dry_run {
+        return dry_run(&source, &params, stop, summary).await;
+    }
+    let done = RefCell::new(Vec::new());
+    let slow = invocation.config.slow_threshold;
+    let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
+        report::log::event(&event, slow);
+    })
+    .await;
+    let mut summary = summary.borrow_mut();
+    if let Ok(outcome) = &outcome {
+        summary.deferred = outcome.plan.deferred();
+        summary.ahead = outcome.plan.ahead.len();
+        for warning in &outcome.plan.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+    summary.done(&done.borrow());
+    let applied = summary.applied.len();
+    if outcome.is_ok() && applied == 0 {
+        tracing::info!("nothing to apply");
+    }
+    outcome.map(|_| ()).map_err(Error::Run)
+}
+
+/// Prints what would run; writes nothing and takes no lock.
+async fn dry_run(
+    source: &Source,
+    params: &Params,
+    stop: &Stop,
+    summary: &RefCell<Summary>,
+) -> Result<(), Error> {
+    let (snapshot, _) =
+        runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
+    let plan = runner::plan_of(source, &snapshot, &params.policy)?;
+    if !plan.conflicts.is_empty() {
+        return Err(runner::Error::Conflicts(plan.conflicts).into());
+    }
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut summary = summary.borrow_mut();
+    summary.deferred = plan.deferred();
+    summary.ahead = plan.ahead.len();
+    for &index in &plan.run {
+        let migration = &source.migrations[index];
+        print(&format!(
+            "would apply {} ({})",
+            migration.version, migration.path
+        ));
+        summary.pending.push(migration.version.clone());
+    }
+    Ok(())
+}

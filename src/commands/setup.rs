@@ -1,0 +1,104 @@
+//! From the configuration to what the modules are told.
+
+use crate::{
+    apply::Limits,
+    cli::Invocation,
+    config::{self, Config},
+    connect::{self, Wait},
+    error::Error,
+    history::{self, journal::Author},
+    plan::Policy,
+    runner::{LockWait, Params, Task, history_table},
+    source::{self, Source},
+};
+
+/// Reads the folder; before any waiting, so that a broken one fails in milliseconds.
+pub fn load(config: &Config) -> Result<Source, Error> {
+    let source = source::load(&source::Params {
+        dir: config.dir.clone(),
+        format: config.format,
+        allow_empty: config.allow_empty,
+    })?;
+    for warning in &source.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(source)
+}
+
+/// Where the database is and how long to wait for it.
+pub fn connection(invocation: &Invocation) -> Result<(connect::Params, Wait), Error> {
+    let config = &invocation.config;
+    let (params, warnings) =
+        connect::Params::from_vars(&|name| invocation.vars.get(name), &config.application_name)
+            .map_err(Error::Settings)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let wait = Wait {
+        enabled: config.wait,
+        timeout: config.wait_timeout,
+        auth_grace: config.auth_grace.unwrap_or(std::time::Duration::MAX),
+    };
+    Ok((params, wait))
+}
+
+/// Where the history is.
+pub fn history(config: &Config, source: &Source) -> history::Params {
+    history::Params {
+        format: source.format,
+        table: history_table(config.history_table.as_ref(), source.format),
+        named: config.history_table.is_some(),
+        role: config.role.clone(),
+    }
+}
+
+/// What may run, with the format's own defaults.
+pub fn policy(config: &Config, source: &Source) -> Policy {
+    let format = source.format;
+    Policy {
+        target: config.target.clone(),
+        phase: config.phase,
+        out_of_order: config
+            .out_of_order
+            .unwrap_or_else(|| format.default_out_of_order()),
+        checksum: config.checksum.unwrap_or_else(|| format.default_checksum()),
+        ahead: config.ahead,
+        refuses_missing: format.refuses_missing(),
+    }
+}
+
+/// Everything that a run is told.
+pub fn params(
+    invocation: &Invocation,
+    source: &Source,
+    connect: connect::Params,
+    wait: Wait,
+) -> Params {
+    let config = &invocation.config;
+    let history = history(config, source);
+    Params {
+        connect,
+        wait,
+        lock_key: config.lock_key,
+        lock_wait: match config.lock_wait {
+            config::LockWait::Off => LockWait::Off,
+            config::LockWait::For(limit) => LockWait::For(limit),
+        },
+        limits: Limits {
+            lock: config.lock_timeout,
+            statement: config.statement_timeout,
+        },
+        lock_retries: config.lock_retries,
+        transaction: config.transaction,
+        policy: policy(config, source),
+        author: Author {
+            run: uuid::Uuid::new_v4(),
+            history: history.table.to_string(),
+            pod: invocation.vars.get("HOSTNAME").unwrap_or_default(),
+            app_version: config.app_version.clone(),
+        },
+        application_name: config.application_name.clone(),
+        history,
+        task: Task::Migrate,
+    }
+}

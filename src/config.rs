@@ -1,0 +1,327 @@
+//! Settings: from variables and flags, passed in, to typed values; every mistake at once.
+//!
+//! What a setting is called, what it defaults to and who uses it stands in one table, [`names::SETTINGS`]. Nothing
+//! here reads the process's environment or a file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::migration::{
+    AheadPolicy, ChecksumPolicy, FormatSetting, OutOfOrder, Phase, TableName, TransactionMode,
+};
+use crate::problem::Problem;
+use crate::telemetry;
+
+pub mod duration;
+mod env;
+pub mod names;
+pub mod secret;
+mod table;
+mod values;
+mod vars;
+
+pub use vars::Vars;
+
+use names::{Honour, Kind, SETTINGS, Unhonoured};
+
+/// The settings of one command, typed. In durations `None` is no limit.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `SCHEMAGATE_DIR`.
+    pub dir: PathBuf,
+    /// `SCHEMAGATE_FORMAT`.
+    pub format: FormatSetting,
+    /// `SCHEMAGATE_HISTORY_TABLE`; `None` is the format's own.
+    pub history_table: Option<TableName>,
+    /// `SCHEMAGATE_TARGET`; `None` is the latest.
+    pub target: Option<String>,
+    /// `SCHEMAGATE_PHASE`.
+    pub phase: Phase,
+    /// `SCHEMAGATE_ALLOW_EMPTY`.
+    pub allow_empty: bool,
+    /// `SCHEMAGATE_WAIT`: `false` is one attempt.
+    pub wait: bool,
+    /// `SCHEMAGATE_WAIT_TIMEOUT`.
+    pub wait_timeout: Option<Duration>,
+    /// `SCHEMAGATE_AUTH_GRACE`.
+    pub auth_grace: Option<Duration>,
+    /// `SCHEMAGATE_LOCK_KEY`; `None` is the tool's own or a derived one.
+    pub lock_key: Option<i64>,
+    /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
+    pub lock_wait: LockWait,
+    /// `SCHEMAGATE_LOCK_TIMEOUT`, whole milliseconds that fit in an `i32`.
+    pub lock_timeout: Option<Duration>,
+    /// `SCHEMAGATE_LOCK_RETRIES`.
+    pub lock_retries: u32,
+    /// `SCHEMAGATE_STATEMENT_TIMEOUT`, whole milliseconds that fit in an `i32`.
+    pub statement_timeout: Option<Duration>,
+    /// `SCHEMAGATE_DEADLINE`.
+    pub deadline: Option<Duration>,
+    /// `SCHEMAGATE_TRANSACTION`.
+    pub transaction: TransactionMode,
+    /// `SCHEMAGATE_ROLE`, as it stands in the catalog (to be quoted for SQL).
+    pub role: Option<String>,
+    /// `SCHEMAGATE_SLOW_THRESHOLD`.
+    pub slow_threshold: Option<Duration>,
+    /// `SCHEMAGATE_AHEAD`.
+    pub ahead: AheadPolicy,
+    /// `SCHEMAGATE_OUT_OF_ORDER`; `None` is as the tool.
+    pub out_of_order: Option<OutOfOrder>,
+    /// `SCHEMAGATE_CHECKSUM`; `None` is as the tool.
+    pub checksum: Option<ChecksumPolicy>,
+    /// `SCHEMAGATE_DRY_RUN`.
+    pub dry_run: bool,
+    /// `SCHEMAGATE_APP_VERSION`, for the journal.
+    pub app_version: Option<String>,
+    /// `schemagate/VERSION POD`, at most 63 bytes; the pod is `HOSTNAME`, where that is set.
+    pub application_name: String,
+    /// `SCHEMAGATE_LOG_FORMAT`, `SCHEMAGATE_LOG`.
+    pub log: telemetry::Params,
+    /// What the log should say of the settings: what was given and has no effect in this release.
+    pub notes: Vec<String>,
+}
+
+/// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    /// Do not queue: exit 4 when another holds the lock.
+    Off,
+    /// Give up after this time without progress of the holder; `None` waits without limit.
+    For(Option<Duration>),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the settings of a command, or tells every mistake.
+    ///
+    /// A setting that asks for protection that this release cannot give is a mistake where `command` would use it.
+    pub fn from_vars(vars: &Vars, command: &str) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader {
+            vars,
+            problems: vars.problems(),
+        };
+        let config = reader.config(command);
+        if reader.problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(reader.problems)
+        }
+    }
+}
+
+/// Reads values and collects what is wrong with them.
+struct Reader<'a> {
+    vars: &'a Vars,
+    problems: Vec<Problem>,
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    /// Where a value is wrong a fallback stands in for it; the caller throws the whole away when there is a problem.
+    fn config(&mut self, command: &str) -> Config {
+        let raw = env::raw(self.vars).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            env::RawSettings::default()
+        });
+        self.check_unused(&raw);
+        let notes = self.unhonoured(command);
+        Config {
+            dir: raw.dir.map(PathBuf::from).unwrap_or_default(),
+            format: self
+                .read("FORMAT", raw.format, values::format)
+                .unwrap_or(FormatSetting::Auto),
+            history_table: self.read("HISTORY_TABLE", raw.history_table, values::table),
+            target: raw.target,
+            phase: self
+                .read("PHASE", raw.phase, values::word(Phase::ALL))
+                .unwrap_or(Phase::Expand),
+            allow_empty: self.boolean("ALLOW_EMPTY", raw.allow_empty),
+            wait: self.boolean("WAIT", raw.wait),
+            wait_timeout: self.limit("WAIT_TIMEOUT", raw.wait_timeout),
+            auth_grace: self.limit("AUTH_GRACE", raw.auth_grace),
+            lock_key: self.read(
+                "LOCK_KEY",
+                raw.lock_key,
+                values::number("a signed 64-bit number"),
+            ),
+            lock_wait: self
+                .read("LOCK_WAIT_TIMEOUT", raw.lock_wait_timeout, lock_wait)
+                .unwrap_or(LockWait::Off),
+            lock_timeout: self
+                .read("LOCK_TIMEOUT", raw.lock_timeout, values::server_limit)
+                .flatten(),
+            lock_retries: self
+                .read(
+                    "LOCK_RETRIES",
+                    raw.lock_retries,
+                    values::number("a number from 0 on"),
+                )
+                .unwrap_or_default(),
+            statement_timeout: self
+                .read(
+                    "STATEMENT_TIMEOUT",
+                    raw.statement_timeout,
+                    values::server_limit,
+                )
+                .flatten(),
+            deadline: self.limit("DEADLINE", raw.deadline),
+            transaction: self
+                .read(
+                    "TRANSACTION",
+                    raw.transaction,
+                    values::word(TransactionMode::ALL),
+                )
+                .unwrap_or(TransactionMode::Each),
+            role: self.read("ROLE", raw.role, values::role),
+            slow_threshold: self.limit("SLOW_THRESHOLD", raw.slow_threshold),
+            ahead: self
+                .read("AHEAD", raw.ahead, values::word(AheadPolicy::ALL))
+                .unwrap_or(AheadPolicy::Allow),
+            out_of_order: self.read(
+                "OUT_OF_ORDER",
+                raw.out_of_order,
+                values::word(OutOfOrder::ALL),
+            ),
+            checksum: self.read("CHECKSUM", raw.checksum, values::word(ChecksumPolicy::ALL)),
+            dry_run: self.boolean("DRY_RUN", raw.dry_run),
+            app_version: raw.app_version,
+            application_name: application_name(self.vars),
+            log: telemetry::Params {
+                format: self
+                    .read(
+                        "LOG_FORMAT",
+                        raw.log_format,
+                        values::word(telemetry::Format::ALL),
+                    )
+                    .unwrap_or_default(),
+                filter: self
+                    .read("LOG", raw.log, telemetry::Filter::parse)
+                    .unwrap_or_default(),
+                no_color: self.vars.get("NO_COLOR").is_some(),
+            },
+            notes,
+        }
+    }
+
+    /// The syntax of what nothing in this release uses, where it is cheap to check.
+    fn check_unused(&mut self, raw: &env::RawSettings) {
+        let watch = [("poll", ()), ("listen", ())];
+        let on_failure = [("serve", ()), ("exit", ())];
+        let detail = [("loopback", ()), ("all", ())];
+        let restore_point = [("auto", ()), ("true", ()), ("false", ())];
+        self.read("ALLOW", raw.allow.clone(), values::classes);
+        self.read("APPROVE", raw.approve.clone(), values::approvals);
+        self.read("REQUIRE_BACKUP", raw.require_backup.clone(), values::limit);
+        self.read(
+            "RESTORE_POINT",
+            raw.restore_point.clone(),
+            values::word(&restore_point),
+        );
+        self.read("AUTO_MIGRATE", raw.auto_migrate.clone(), values::boolean);
+        self.read(
+            "REQUIRE_CURRENT",
+            raw.require_current.clone(),
+            values::boolean,
+        );
+        self.read("DETAIL", raw.detail.clone(), values::word(&detail));
+        self.read("POLL_INTERVAL", raw.poll_interval.clone(), values::limit);
+        self.read("WATCH", raw.watch.clone(), values::word(&watch));
+        self.read(
+            "ON_FAILURE",
+            raw.on_failure.clone(),
+            values::word(&on_failure),
+        );
+    }
+
+    /// Refuses what asks for protection that would be missing; tells what else has no effect.
+    fn unhonoured(&mut self, command: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        for setting in SETTINGS.iter().filter(|s| s.commands.contains(&command)) {
+            let (Honour::Later(verdict), Some(value)) =
+                (setting.honour, self.vars.given(setting.name))
+            else {
+                continue;
+            };
+            match verdict(&value) {
+                Unhonoured::Harmless => {}
+                Unhonoured::Told => notes.push(format!(
+                    "{} has no effect in this release",
+                    self.vars.said(setting.name)
+                )),
+                Unhonoured::Refused => self.problem(
+                    setting.name,
+                    value,
+                    "not honoured by this release yet, and what it asks for would be missing; take it away to go on".to_owned(),
+                ),
+            }
+        }
+        notes
+    }
+
+    fn boolean(&mut self, name: &str, raw: Option<String>) -> bool {
+        self.read(name, raw, values::boolean).unwrap_or_default()
+    }
+
+    fn limit(&mut self, name: &str, raw: Option<String>) -> Option<Duration> {
+        self.read(name, raw, values::limit).flatten()
+    }
+
+    /// `name` is without the prefix.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        raw: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let raw = raw?;
+        match parse(&raw) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.problem(&format!("{}{name}", names::PREFIX), raw, expected);
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, name: &str, value: String, expected: String) {
+        let said = self.vars.said(name);
+        let hidden =
+            names::find(name).is_none_or(|setting| matches!(setting.kind, Kind::Hidden(_)));
+        self.problems.push(if hidden {
+            Problem::new(said, expected)
+        } else {
+            Problem::with_value(said, value, expected)
+        });
+    }
+}
+
+fn lock_wait(text: &str) -> Result<LockWait, String> {
+    if text == "off" {
+        return Ok(LockWait::Off);
+    }
+    values::limit(text)
+        .map(LockWait::For)
+        .map_err(|expected| format!("{expected}, or off to not queue at all"))
+}
+
+/// PostgreSQL cuts it to 63 bytes and replaces what is not printable ASCII; done here, so that what is looked for
+/// in `pg_stat_activity` is what was sent.
+///
+/// <https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME>
+fn application_name(vars: &Vars) -> String {
+    let mut name = concat!("schemagate/", env!("CARGO_PKG_VERSION")).to_owned();
+    if let Some(pod) = vars.get("HOSTNAME") {
+        name.push(' ');
+        name.extend(
+            pod.chars()
+                .map(|c| if matches!(c, ' '..='~') { c } else { '?' }),
+        );
+    }
+    name.truncate(63);
+    name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! The one error that ends a command: what happened, what to do, which exit code. It only forwards what the modules
+//! know.
+
+use std::time::Duration;
+
+use crate::{
+    apply::{Failure, SqlFailure},
+    commands::install,
+    config::duration,
+    connect,
+    exit::ExitStatus,
+    lock::Holder,
+    problem::Problem,
+    runner, source,
+};
+
+/// Why a command ended otherwise than with 0.
+#[derive(Debug)]
+pub enum Error {
+    /// Mistakes in the settings.
+    Settings(Vec<Problem>),
+    /// The folder.
+    Source(source::Error),
+    /// The database was not reached.
+    Connect(connect::Error),
+    /// A run that migrates or looks.
+    Run(runner::Error),
+    /// `install`.
+    Install(install::Error),
+    /// Pending, where the command was asked to be current.
+    Pending(Vec<String>),
+    /// A command refuses.
+    Refused {
+        /// What it refuses.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// The operating system refuses what every program needs.
+    System(String),
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The exit code.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Settings(_) | Self::Source(_) | Self::Refused { .. } => ExitStatus::Usage,
+            Self::Connect(error) => error.exit_status(),
+            Self::Run(error) => of_run(error),
+            Self::Install(error) => error.exit_status(),
+            Self::Pending(_) => ExitStatus::Pending,
+            Self::System(_) => ExitStatus::Bug,
+        }
+    }
+
+    /// What happened, in one line.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Settings(problems) => lines(problems),
+            Self::Source(error) => error.to_string(),
+            Self::Connect(error) => error.to_string(),
+            Self::Run(error) => what(error),
+            Self::Install(error) => error.to_string(),
+            Self::Pending(versions) => {
+                format!("{} pending: {}", versions.len(), versions.join(", "))
+            }
+            Self::Refused { what, .. } => what.clone(),
+            Self::System(what) => what.clone(),
+        }
+    }
+
+    /// What to do next, in one line.
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::Settings(_) => {
+                "correct the settings; `schemagate help COMMAND` lists them".to_owned()
+            }
+            Self::Source(error) => error.help().to_owned(),
+            Self::Connect(error) => connect_help(error),
+            Self::Run(error) => next(error),
+            Self::Install(error) => error.help().to_owned(),
+            Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
+            Self::Refused { next, .. } => next.clone(),
+            Self::System(_) => "see the limits of the container".to_owned(),
+        }
+    }
+
+    /// More for a person: the line of the file with its caret, the statement, hint and context.
+    pub fn block(&self) -> Option<String> {
+        self.sql()
+            .map(SqlFailure::block)
+            .filter(|block| !block.is_empty())
+    }
+
+    /// The server's DETAIL, which can hold values of rows: for the log only.
+    pub fn detail(&self) -> Option<&str> {
+        self.sql()?.detail.as_deref()
+    }
+
+    fn sql(&self) -> Option<&SqlFailure> {
+        match self {
+            Self::Run(runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql)))
+            | Self::Run(runner::Error::LockRetries(sql)) => Some(sql),
+            _ => None,
+        }
+    }
+}
+
+fn of_run(error: &runner::Error) -> ExitStatus {
+    use runner::Error as E;
+    match error {
+        E::Connect(error) => error.exit_status(),
+        E::History(error) => error.exit_status(),
+        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
+        E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
+        E::Apply(failure) => of_failure(failure),
+        E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
+        E::Lost(_) => ExitStatus::Deadline,
+        E::Stopped(cause) => cause.exit_status(),
+        E::Inconsistent => ExitStatus::Bug,
+    }
+}
+
+fn of_failure(failure: &Failure) -> ExitStatus {
+    match failure {
+        Failure::Sql(sql) => sql.exit_status(),
+        Failure::Contention(_) | Failure::LockHeld => ExitStatus::Locked,
+        Failure::Dirty { .. } => ExitStatus::History,
+        Failure::Refused { .. } => ExitStatus::Refused,
+        Failure::Unsupported { .. } => ExitStatus::Usage,
+        Failure::Connection(_) | Failure::Stopped => ExitStatus::Deadline,
+        Failure::AlreadyApplied => ExitStatus::Bug,
+    }
+}
+
+fn what(error: &runner::Error) -> String {
+    use runner::Error as E;
+    match error {
+        E::Connect(error) => error.to_string(),
+        E::History(error) => error.to_string(),
+        E::NoPrimary(problem) => problem.to_string(),
+        E::Target(error) => error.to_string(),
+        E::Conflicts(conflicts) => conflicts
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
+        E::Prepare(error) => error.to_string(),
+        E::Format(error) => error.to_string(),
+        E::Foreign(error) => error.to_string(),
+        E::Unproved(error) => error.to_string(),
+        E::Apply(failure) => failed(failure),
+        E::LockWait {
+            holder,
+            stuck_for,
+            off,
+        } => waited(holder.as_ref(), *stuck_for, *off),
+        E::LockRetries(sql) => format!("table locks were not obtained: {}", sql.headline()),
+        E::Lost(what) => format!("the connection was lost: {what}"),
+        E::Stopped(cause) => {
+            format!("{cause}; the running statement was cancelled and the lock released")
+        }
+        E::Inconsistent => "the history table and its rows contradict each other".to_owned(),
+    }
+}
+
+fn failed(failure: &Failure) -> String {
+    match failure {
+        Failure::Sql(sql) | Failure::Contention(sql) => {
+            format!("{} failed: {}", sql.version, sql.headline())
+        }
+        Failure::Dirty { version, what } => format!("{version} is dirty: {what}"),
+        Failure::Refused { what, .. } | Failure::Unsupported { what, .. } => what.clone(),
+        Failure::Connection(error) => {
+            format!("the connection was lost: {}", connect::describe(error))
+        }
+        Failure::LockHeld => "the lock is held by another session".to_owned(),
+        Failure::AlreadyApplied => "another session applied the same migration".to_owned(),
+        Failure::Stopped => "stopped".to_owned(),
+    }
+}
+
+fn waited(holder: Option<&Holder>, stuck_for: Duration, off: bool) -> String {
+    let who = holder.map_or_else(
+        || "a session that cannot be seen".to_owned(),
+        ToString::to_string,
+    );
+    if off {
+        return format!("the lock is held by {who}, and SCHEMAGATE_LOCK_WAIT_TIMEOUT is off");
+    }
+    format!(
+        "the lock is held by {who}, and nothing has moved for {}",
+        duration::print(Duration::from_secs(stuck_for.as_secs()))
+    )
+}
+
+fn next(error: &runner::Error) -> String {
+    use runner::Error as E;
+    match error {
+        E::Connect(error) => connect_help(error),
+        E::History(_) => "grant the role SELECT on the history table, and USAGE on its schema".to_owned(),
+        E::NoPrimary(_) => "migrations are pending, and a standby cannot apply them".to_owned(),
+        E::Target(error) => error.help(),
+        E::Conflicts(conflicts) => conflicts
+            .first()
+            .map(crate::plan::Conflict::help)
+            .unwrap_or_default(),
+        E::Prepare(error) => error.next.clone(),
+        E::Format(error) => error.help(),
+        E::Foreign(error) => error.help(),
+        E::Unproved(error) => error.help().to_owned(),
+        E::Apply(failure) => next_of_failure(failure),
+        E::LockWait { holder, .. } => holder.as_ref().map_or_else(
+            || "look at pg_locks for the advisory lock".to_owned(),
+            |holder| {
+                format!(
+                    "see what it does in pg_stat_activity; if it is stuck: SELECT pg_terminate_backend({})",
+                    holder.pid
+                )
+            },
+        ),
+        E::LockRetries(sql) => sql.next_step(),
+        E::Lost(_) => {
+            "look at the server's log, then start again: what was committed is in the history and is not run twice"
+                .to_owned()
+        }
+        E::Stopped(_) => "start again: what was committed is in the history and is not run twice".to_owned(),
+        E::Inconsistent => "please report this with the rows of the history table".to_owned(),
+    }
+}
+
+fn next_of_failure(failure: &Failure) -> String {
+    match failure {
+        Failure::Sql(sql) | Failure::Contention(sql) => sql.next_step(),
+        Failure::Dirty { version, .. } => format!(
+            "look at the database; when the work is whole, `schemagate baseline --to {version}`, else undo it by hand; a \
+             later release clears the mark with `repair --clear-dirty {version}`"
+        ),
+        Failure::Refused { next, .. } | Failure::Unsupported { next, .. } => next.clone(),
+        _ => "start again".to_owned(),
+    }
+}
+
+fn connect_help(error: &connect::Error) -> String {
+    error.help().unwrap_or_else(|| {
+        "look at the server and its log; `SCHEMAGATE_WAIT_TIMEOUT` says how long to wait".to_owned()
+    })
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl From<runner::Error> for Error {
+    fn from(error: runner::Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<connect::Error> for Error {
+    fn from(error: connect::Error) -> Self {
+        Self::Connect(error)
+    }
+}

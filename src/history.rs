@@ -1,0 +1,249 @@
+//! Reads the history table that a format describes, and what the server is, in one round trip.
+
+pub mod journal;
+
+use std::fmt;
+
+use tokio_postgres::Client;
+
+use crate::{
+    exit::ExitStatus,
+    formats::{self, Column, Format, Shape},
+    migration::{Applied, TableName, quote_ident, quote_literal},
+    wire::{self, Row},
+};
+
+/// Where a history is and as whom to look at it.
+#[derive(Debug, Clone)]
+pub struct Params {
+    /// The format whose table it is.
+    pub format: Format,
+    /// The table.
+    pub table: TableName,
+    /// Whether `SCHEMAGATE_HISTORY_TABLE` names it.
+    pub named: bool,
+    /// `SCHEMAGATE_ROLE`.
+    pub role: Option<String>,
+}
+
+/// One look at the database.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The server process that answered. It differs from the pid of the handshake behind a pooler.
+    pub pid: i32,
+    /// `current_database()`, which a pooler's alias may hide.
+    pub database: String,
+    /// `current_user`, after `SCHEMAGATE_ROLE`.
+    pub user: String,
+    /// The server runs on Linux, where it can notice a client that went away.
+    pub on_linux: bool,
+    /// A standby: nothing can be written.
+    pub in_recovery: bool,
+    /// The history table, if it exists.
+    pub shape: Option<Shape>,
+    /// Whether the history table's schema exists.
+    pub schema_exists: bool,
+    /// The rows of the history, oldest first.
+    pub rows: Vec<Applied>,
+    /// Whether the journal can be written.
+    pub journal: Journal,
+}
+
+/// The state of `schemagate.journal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// Neither the schema `schemagate` nor the table.
+    NoSchema,
+    /// The schema, but not the table.
+    NoTable,
+    /// Present and ours to use.
+    Usable,
+    /// Present, but this role may not read or write it.
+    Denied,
+}
+
+/// Why the history could not be read.
+#[derive(Debug)]
+pub enum Error {
+    /// The server's answer, or the connection's end.
+    Database(tokio_postgres::Error),
+    /// The table is not the one that the format writes.
+    Format(formats::Error),
+    /// An answer that cannot be, which only a bug or a strange server gives.
+    Answer(&'static str),
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// Reads the facts and all rows.
+    ///
+    /// `exists` says whether the table is believed to exist: then one round trip does it, and a table that is absent
+    /// costs an error that the server logs and nobody else sees.
+    pub async fn read(client: &Client, params: &Params, exists: bool) -> Result<Self, Error> {
+        let mut snapshot = Self::read_once(client, params, exists).await?;
+        if snapshot.shape.is_some() && !exists {
+            snapshot = Self::read_once(client, params, true).await?;
+        }
+        Ok(snapshot)
+    }
+
+    async fn read_once(client: &Client, params: &Params, rows: bool) -> Result<Self, Error> {
+        let mut reply = wire::query(client, &read_sql(params, rows)).await;
+        let offset = if params.role.is_some() { 2 } else { 0 };
+        let facts = reply.rows(offset)?;
+        let facts = facts
+            .first()
+            .ok_or(Error::Answer("no row about the server"))?;
+        let columns = columns(facts)?;
+        let rows = match &columns {
+            Some(_) if rows => reply.rows(offset + 1)?,
+            _ => Vec::new(),
+        };
+        if reply.error.is_some() && params.role.is_some() {
+            wire::execute(client, "ROLLBACK").await.ok()?;
+        }
+        Self::new(params, facts, columns.as_deref(), &rows)
+    }
+
+    fn new(
+        params: &Params,
+        facts: &Row,
+        columns: Option<&[Column]>,
+        rows: &[Row],
+    ) -> Result<Self, Error> {
+        let text = |column: usize| facts.get(column).and_then(Option::as_deref);
+        let flag = |column: usize| text(column) == Some("t");
+        let mut snapshot = Self {
+            pid: text(0)
+                .and_then(|pid| pid.parse().ok())
+                .ok_or(Error::Answer("no process id"))?,
+            database: text(1).ok_or(Error::Answer("no database name"))?.to_owned(),
+            user: text(7).unwrap_or_default().to_owned(),
+            on_linux: flag(8),
+            in_recovery: flag(2),
+            shape: columns
+                .map(|columns| formats::shape(params.format, &params.table, columns))
+                .transpose()?,
+            schema_exists: flag(4),
+            rows: rows
+                .iter()
+                .filter_map(|row| row.first()?.as_deref())
+                .map(|json| formats::parse_row(params.format, json))
+                .collect::<Result<_, _>>()?,
+            journal: match (text(6), flag(5)) {
+                (Some("t"), _) => Journal::Usable,
+                (Some(_), _) => Journal::Denied,
+                (None, true) => Journal::NoTable,
+                (None, false) => Journal::NoSchema,
+            },
+        };
+        snapshot.rows.sort_by_key(|row| row.order);
+        Ok(snapshot)
+    }
+}
+
+/// `pg_class` is asked by name instead of `to_regclass`, which refuses a schema without USAGE.
+fn read_sql(params: &Params, rows: bool) -> String {
+    let schema = quote_literal(&params.table.schema);
+    let table = quote_literal(&params.table.table);
+    let facts = format!(
+        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(), \
+         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname, \
+            pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum) \
+          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p') \
+          AND a.attnum > 0 AND NOT a.attisdropped), \
+         EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {schema}), \
+         EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \
+         (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+            AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p')), \
+         CURRENT_USER, pg_catalog.version() LIKE '%linux%'"
+    );
+    let mut sql = facts;
+    if rows {
+        sql.push(';');
+        sql.push_str(&formats::select_rows_sql(&params.table));
+    }
+    match &params.role {
+        Some(role) => format!(
+            "BEGIN READ ONLY;SET LOCAL ROLE {};{sql};COMMIT",
+            quote_ident(role)
+        ),
+        None => sql,
+    }
+}
+
+/// Asks one question as `role`.
+pub async fn ask(
+    client: &Client,
+    role: Option<&str>,
+    question: &str,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let Some(role) = role else {
+        return wire::query(client, question).await.rows(0);
+    };
+    let role = quote_ident(role);
+    let sql = format!("BEGIN READ ONLY;SET LOCAL ROLE {role};{question};COMMIT");
+    let mut reply = wire::query(client, &sql).await;
+    let rows = reply.rows(2);
+    if rows.is_err() {
+        // The first error matters.
+        let _ = wire::execute(client, "ROLLBACK").await;
+    }
+    rows
+}
+
+fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
+    let Some(json) = facts.get(3).and_then(Option::as_deref) else {
+        return Ok(None);
+    };
+    let pairs: Vec<(String, String)> =
+        serde_json::from_str(json).map_err(|_| Error::Answer("unreadable column list"))?;
+    Ok(Some(
+        pairs
+            .into_iter()
+            .map(|(name, type_name)| Column { name, type_name })
+            .collect(),
+    ))
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The exit code, where it is not the connection that failed.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Database(_) => ExitStatus::Refused,
+            Self::Format(error) => error.exit_status(),
+            Self::Answer(_) => ExitStatus::Bug,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<formats::Error> for Error {
+    fn from(error: formats::Error) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "cannot read the history: {error}"),
+            Self::Format(error) => write!(f, "{error}"),
+            Self::Answer(what) => write!(f, "the server gave an answer without meaning: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,237 @@
+//! `schemagate.journal`: append-only notes on who ran what, when and with what end.
+//!
+//! It lives for ever and two releases may write it at once, so it only ever gains columns.
+
+use crate::migration::{TableName, quote_ident, quote_literal};
+
+/// The journal, qualified.
+pub const TABLE: &str = "schemagate.journal";
+
+/// Who writes, the same for every row of a run.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The run.
+    pub run: uuid::Uuid,
+    /// The history it works on.
+    pub history: String,
+    /// The pod's name, where it is known.
+    pub pod: String,
+    /// `SCHEMAGATE_APP_VERSION`.
+    pub app_version: Option<String>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A run found something to do and holds the lock.
+    RunStarted,
+    /// The history was empty: the database is being built from nothing.
+    Bootstrap,
+    /// A statement outside a transaction is about to run.
+    Intent,
+    /// A piece of a migration that runs in several pieces is done.
+    StatementDone,
+    /// A migration is in the history.
+    Applied,
+    /// A migration or a piece of it failed.
+    Failed,
+    /// A migration was marked as applied without running it.
+    Baselined,
+    /// A run has ended.
+    RunFinished,
+}
+
+/// A row to write. Empty parts stay NULL.
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// The migration.
+    pub version: Option<&'a str>,
+    /// Its checksum.
+    pub checksum: Option<&'a str>,
+    /// The piece of the migration, from 1.
+    pub statement: Option<usize>,
+    /// An SQL expression for the milliseconds it took.
+    pub duration_ms: Option<&'a str>,
+    /// An SQL expression for a `jsonb` with more.
+    pub detail: Option<&'a str>,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word in column `event`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RunStarted => "run_started",
+            Self::Bootstrap => "bootstrap",
+            Self::Intent => "intent",
+            Self::StatementDone => "statement_done",
+            Self::Applied => "applied",
+            Self::Failed => "failed",
+            Self::Baselined => "baselined",
+            Self::RunFinished => "run_finished",
+        }
+    }
+
+    /// The WAL position is noted where a person may want to go back to.
+    const fn notes_wal(self) -> bool {
+        matches!(self, Self::RunStarted | Self::RunFinished)
+    }
+}
+
+// === impl Entry ===
+
+impl<'a> Entry<'a> {
+    /// An entry that concerns the whole run.
+    pub const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            version: None,
+            checksum: None,
+            statement: None,
+            duration_ms: None,
+            detail: None,
+        }
+    }
+
+    /// An entry about a migration.
+    pub const fn about(kind: Kind, version: &'a str, checksum: &'a str) -> Self {
+        let mut entry = Self::of(kind);
+        entry.version = Some(version);
+        entry.checksum = Some(checksum);
+        entry
+    }
+}
+
+// === impl Author ===
+
+impl Author {
+    /// The `INSERT` for an entry, without a trailing `;`.
+    pub fn insert_sql(&self, entry: &Entry<'_>) -> String {
+        let text = |value: Option<&str>| value.map_or_else(|| "NULL".to_owned(), quote_literal);
+        let raw = |value: Option<&str>| value.unwrap_or("NULL").to_owned();
+        format!(
+            "INSERT INTO {TABLE} (run, history, event, version, checksum, statement, duration_ms, actor, app_version, \
+             wal, detail) VALUES ('{}', {}, '{}', {}, {}, {}, {}, {}, {}, {}, {})",
+            self.run,
+            quote_literal(&self.history),
+            entry.kind.word(),
+            text(entry.version),
+            text(entry.checksum),
+            entry
+                .statement
+                .map_or_else(|| "NULL".to_owned(), |statement| statement.to_string()),
+            raw(entry.duration_ms),
+            self.actor(),
+            text(self.app_version.as_deref()),
+            if entry.kind.notes_wal() {
+                "pg_catalog.pg_current_wal_insert_lsn()"
+            } else {
+                "NULL"
+            },
+            raw(entry.detail),
+        )
+    }
+
+    /// `role@pod`: the role is the server's own word.
+    fn actor(&self) -> String {
+        if self.pod.is_empty() {
+            "SESSION_USER".to_owned()
+        } else {
+            format!(
+                "SESSION_USER || {}",
+                quote_literal(&format!("@{}", self.pod))
+            )
+        }
+    }
+}
+
+/// Creates the journal, and its schema unless that exists (`CREATE SCHEMA IF NOT EXISTS` needs CREATE on the database
+/// even then).
+pub fn create_sql(schema_exists: bool) -> String {
+    let schema = if schema_exists {
+        String::new()
+    } else {
+        format!("CREATE SCHEMA {};", quote_ident("schemagate"))
+    };
+    format!(
+        "{schema}CREATE TABLE {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+         at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), run uuid NOT NULL, history text NOT NULL, \
+         event text NOT NULL, version text, checksum text, statement int, duration_ms bigint, actor text, \
+         app_version text, wal pg_lsn, detail jsonb)"
+    )
+}
+
+/// What a migration that runs in pieces has left behind: event, piece, checksum, detail and id, oldest first, since it
+/// was last whole (applied, baselined or repaired).
+pub fn pieces_sql(table: &TableName, version: &str) -> String {
+    let history = quote_literal(&table.to_string());
+    let version = quote_literal(version);
+    format!(
+        "SELECT j.event, j.statement, j.checksum, j.detail::pg_catalog.text, j.id FROM {TABLE} j \
+         WHERE j.history = {history} AND j.version = {version} \
+         AND j.event IN ('intent', 'statement_done', 'failed') \
+         AND j.id > COALESCE((SELECT pg_catalog.max(w.id) FROM {TABLE} w WHERE w.history = {history} \
+           AND w.version = {version} AND w.event IN ('applied', 'baselined', 'repaired')), 0) ORDER BY j.id"
+    )
+}
+
+/// The last duration and time of each applied migration: version, time, milliseconds.
+pub fn applied_sql(table: &TableName) -> String {
+    format!(
+        "SELECT DISTINCT ON (version) version, at::pg_catalog.text, duration_ms FROM {TABLE} \
+         WHERE history = {} AND event IN ('applied', 'baselined') ORDER BY version, id DESC",
+        quote_literal(&table.to_string())
+    )
+}
+
+/// The versions whose last event is a failure, with the message that was noted.
+pub fn failed_sql(table: &TableName) -> String {
+    format!(
+        "SELECT version, checksum, detail->>'message' FROM (SELECT DISTINCT ON (version) version, checksum, event, detail \
+         FROM {TABLE} WHERE history = {} AND event IN ('applied', 'failed', 'baselined', 'repaired') \
+         ORDER BY version, id DESC) last WHERE event = 'failed'",
+        quote_literal(&table.to_string())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn author(pod: &str) -> Author {
+        Author {
+            run: uuid::Uuid::nil(),
+            history: "drizzle.__drizzle_migrations".into(),
+            pod: pod.into(),
+            app_version: None,
+        }
+    }
+
+    #[test]
+    fn values_are_quoted() {
+        let entry = Entry::about(Kind::Applied, "0001_it's", "ab");
+        let sql = author("o'pod\\").insert_sql(&entry);
+        assert!(sql.contains("'0001_it''s'"), "{sql}");
+        assert!(sql.contains("SESSION_USER || E'@o''pod\\\\'"), "{sql}");
+    }
+
+    #[test]
+    fn a_run_notes_the_wal_position_and_a_migration_does_not() {
+        let wal = |kind| {
+            author("")
+                .insert_sql(&Entry::of(kind))
+                .contains("pg_current_wal")
+        };
+        assert!(wal(Kind::RunStarted));
+        assert!(!wal(Kind::Applied));
+    }
+
+    #[test]
+    fn schema_is_created_only_when_absent() {
+        assert!(create_sql(false).starts_with("CREATE SCHEMA"));
+        assert!(!create_sql(true).contains("CREATE SCHEMA"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Who may migrate: the advisory lock's keys, how long a waiter is patient, and who holds the lock.
+//!
+//! Two keys fence every migration. The *main* key is what other tools and older scripts may share. The *second* is
+//! derived from it and always taken at transaction level: behind a transaction pooler the main key is held by a second
+//! connection while a statement runs outside a transaction, so our own first connection could not take it again
+//! (advisory locks are re-entrant within one session only). Nobody ever blocks in `pg_advisory_lock`: a blocked
+//! session holds a snapshot, and a concurrent index build in the pod that works would wait for it for ever.
+
+pub mod holder;
+pub mod key;
+
+pub use holder::{Holder, Patience};
+pub use key::LockKeys;

@@ -1,0 +1,217 @@
+//! Who holds the lock, and whether it gets on.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::{lock::LockKeys, wire::Row};
+
+/// A heartbeat older than this is no heartbeat: the holder sends one every 5 s.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The session that holds one of the keys, as far as this role may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its server process.
+    pub pid: i32,
+    /// `schemagate/VERSION POD` for one of ours; empty when hidden.
+    pub application_name: String,
+    /// `active`, `idle`, `idle in transaction`; `None` when the role lacks `pg_read_all_stats`.
+    pub state: Option<String>,
+    /// How long it has been in this state.
+    pub in_state: Option<Duration>,
+    /// When its transaction, or else its session, began.
+    pub since: Option<String>,
+    /// What it runs or ran last; may be hidden or cut by the server.
+    pub query: String,
+    /// It waits for a lock itself.
+    pub waiting: bool,
+    /// It holds locks that an idle session would not hold.
+    pub busy: bool,
+}
+
+/// How long a waiter goes on waiting.
+#[derive(Debug)]
+pub struct Patience {
+    /// Time without progress before giving up; `None` is without end.
+    limit: Option<Duration>,
+    last_progress: Instant,
+    rows: Option<usize>,
+    holder: Option<i32>,
+}
+
+// === impl Holder ===
+
+impl Holder {
+    /// One statement that finds the holder of either key; no row when nobody holds one.
+    ///
+    /// `pg_locks` shows a 64-bit key as two halves with `objsubid` 1; the two-integer form has 2 and is another space.
+    /// <https://www.postgresql.org/docs/current/view-pg-locks.html>
+    pub fn select_sql(keys: &LockKeys) -> String {
+        format!(
+            "SELECT l.pid, COALESCE(a.application_name, ''), a.state, \
+             (EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - a.state_change) * 1000)::pg_catalog.int8, \
+             pg_catalog.date_trunc('second', COALESCE(a.xact_start, a.backend_start))::pg_catalog.text, \
+             pg_catalog.left(COALESCE(a.query, ''), 2000), \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_locks w WHERE w.pid = l.pid AND NOT w.granted), \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_locks w WHERE w.pid = l.pid AND w.granted \
+                     AND w.locktype NOT IN ('advisory', 'virtualxid')) \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+             AND l.pid <> pg_catalog.pg_backend_pid() \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND ((l.classid::pg_catalog.int8 << 32) | l.objid::pg_catalog.int8) IN ({}, {}) LIMIT 1",
+            keys.main, keys.second
+        )
+    }
+
+    /// One statement that finds who blocks in `pg_advisory_lock` on the main key: pid and `application_name`. None of
+    /// ours ever does.
+    pub fn waiters_sql(keys: &LockKeys) -> String {
+        format!(
+            "SELECT l.pid, COALESCE(a.application_name, '') \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid = 1 \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND ((l.classid::pg_catalog.int8 << 32) | l.objid::pg_catalog.int8) = {}",
+            keys.main
+        )
+    }
+
+    /// Reads the row of [`Holder::select_sql`].
+    pub fn from_row(row: &Row) -> Option<Self> {
+        let text = |column: usize| row.get(column).cloned().flatten();
+        let flag = |column: usize| text(column).as_deref() == Some("t");
+        Some(Self {
+            pid: text(0)?.parse().ok()?,
+            application_name: text(1).unwrap_or_default(),
+            state: text(2),
+            in_state: text(3)
+                .and_then(|ms| ms.parse::<i64>().ok())
+                .map(|ms| Duration::from_millis(ms.unsigned_abs())),
+            since: text(4),
+            query: text(5).unwrap_or_default(),
+            waiting: flag(6),
+            busy: flag(7),
+        })
+    }
+
+    /// A running statement that does not itself wait for a lock, or a fresh heartbeat.
+    pub fn makes_progress(&self) -> bool {
+        match self.state.as_deref() {
+            Some("active") => !self.waiting,
+            Some(_) => self.in_state.is_some_and(|age| age < HEARTBEAT_LIMIT),
+            None => self.busy && !self.waiting,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}", self.pid)?;
+        if !self.application_name.is_empty() {
+            write!(f, " ({})", self.application_name)?;
+        }
+        if let Some(since) = &self.since {
+            write!(f, " since {since}")?;
+        }
+        if let Some(state) = &self.state {
+            write!(f, ", {state}")?;
+        }
+        if self.waiting {
+            write!(f, ", itself waiting for a lock")?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// A waiter that begins to wait at `now`.
+    pub fn new(limit: Option<Duration>, now: Instant) -> Self {
+        Self {
+            limit,
+            last_progress: now,
+            rows: None,
+            holder: None,
+        }
+    }
+
+    /// Notes what a look has shown and says whether to go on. Progress is a history that grew, a holder that works or
+    /// beats, or a lock that changed hands.
+    pub fn goes_on(&mut self, holder: Option<&Holder>, rows: usize, now: Instant) -> bool {
+        let pid = holder.map(|holder| holder.pid);
+        let grew = self.rows.replace(rows).is_none_or(|before| before != rows);
+        let moved = std::mem::replace(&mut self.holder, pid) != pid;
+        if grew || moved || holder.is_none_or(Holder::makes_progress) {
+            self.last_progress = now;
+        }
+        self.limit
+            .is_none_or(|limit| now.duration_since(self.last_progress) < limit)
+    }
+
+    /// How long nothing has moved.
+    pub fn stuck_for(&self, now: Instant) -> Duration {
+        now.duration_since(self.last_progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(state: Option<&str>, age: u64, waiting: bool, busy: bool) -> Holder {
+        Holder {
+            pid: 7,
+            application_name: String::new(),
+            state: state.map(str::to_owned),
+            in_state: state.map(|_| Duration::from_secs(age)),
+            since: None,
+            query: String::new(),
+            waiting,
+            busy,
+        }
+    }
+
+    #[test]
+    fn progress() {
+        let check = |holder: Holder, expected: bool| {
+            assert_eq!(holder.makes_progress(), expected, "{holder:?}");
+        };
+        check(holder(Some("active"), 900, false, true), true);
+        check(holder(Some("active"), 1, true, true), false);
+        check(holder(Some("idle in transaction"), 5, false, false), true);
+        check(holder(Some("idle in transaction"), 31, false, false), false);
+        check(holder(Some("idle"), 40, false, false), false);
+        check(holder(None, 0, false, true), true);
+        check(holder(None, 0, true, true), false);
+        check(holder(None, 0, false, false), false);
+    }
+
+    #[test]
+    fn patience_ends_only_without_progress() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let stuck = holder(Some("active"), 1, true, true);
+        let mut patience = Patience::new(Some(Duration::from_secs(10)), start);
+        assert!(patience.goes_on(Some(&stuck), 0, at(1)));
+        assert!(patience.goes_on(Some(&stuck), 0, at(10)));
+        assert!(patience.goes_on(Some(&stuck), 1, at(12)), "a row was added");
+        assert!(patience.goes_on(Some(&stuck), 1, at(20)));
+        assert!(!patience.goes_on(Some(&stuck), 1, at(22)));
+        let mut endless = Patience::new(None, start);
+        assert!(endless.goes_on(Some(&stuck), 0, at(1_000_000)));
+    }
+
+    #[test]
+    fn a_row_with_hidden_columns_is_read() {
+        let mut row: Row = vec![None; 8];
+        row[0] = Some("42".into());
+        row[6] = Some("t".into());
+        let holder = Holder::from_row(&row).unwrap();
+        assert_eq!((holder.pid, holder.state, holder.waiting), (42, None, true));
+        assert_eq!(Holder::from_row(&vec![]), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! Events of a run as lines of the log: a short phrase, the data in fields.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::{config::duration, connect, lock::Holder, runner::Event};
+
+/// Logs one event. `slow` is `SCHEMAGATE_SLOW_THRESHOLD`.
+pub fn event(event: &Event<'_>, slow: Option<Duration>) {
+    match event {
+        Event::Connect(event) => connecting(event),
+        Event::LockElsewhere { holder, next_in } => {
+            let holder = holder.map_or_else(|| "unknown".to_owned(), Holder::to_string);
+            info!(%holder, next_look_ms = millis(*next_in), "lock is held elsewhere");
+        }
+        Event::LockTaken { key } => debug!(key, "lock taken"),
+        Event::Starting(migration) => {
+            debug!(version = %migration.version, path = %migration.path, "applying");
+        }
+        Event::Applied { migration, elapsed } => {
+            info!(version = %migration.version, elapsed_ms = millis(*elapsed), "applied");
+            if slow.is_some_and(|slow| *elapsed > slow) {
+                warn!(
+                    version = %migration.version,
+                    elapsed_ms = millis(*elapsed),
+                    "slow migration: above SCHEMAGATE_SLOW_THRESHOLD"
+                );
+            }
+        }
+        Event::Retry {
+            failure,
+            attempt,
+            next_in,
+        } => warn!(
+            version = %failure.version,
+            attempt,
+            next_ms = millis(*next_in),
+            error = %failure.headline(),
+            "rolled back so that the application does not queue behind it; trying again"
+        ),
+        Event::Lost { error, version } => warn!(
+            error,
+            version, "connection lost; connecting again to learn what became of it"
+        ),
+        Event::Warning(text) => warn!("{text}"),
+        Event::Note(text) => info!("{text}"),
+    }
+}
+
+/// Waiting is worth a line a second at most: the backoff sees to that.
+pub fn connecting(event: &connect::Event<'_>) {
+    match event {
+        connect::Event::Failed {
+            attempt,
+            error,
+            next_in,
+        } => info!(attempt, next_ms = millis(*next_in), %error, "waiting for the database"),
+        connect::Event::Connected {
+            attempt,
+            elapsed,
+            peer,
+        } => debug!(attempt, elapsed_ms = millis(*elapsed), peer, "connected"),
+    }
+}
+
+/// Milliseconds for a field.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A duration for people.
+pub fn short(milliseconds: i64) -> String {
+    match u64::try_from(milliseconds) {
+        Ok(0) => "<1ms".to_owned(),
+        Ok(milliseconds) => duration::print(Duration::from_millis(milliseconds)),
+        Err(_) => String::new(),
+    }
+}

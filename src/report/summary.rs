@@ -1,0 +1,146 @@
+//! The one JSON line that sums up a run.
+
+use std::{io::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use crate::{error::Error, exit::ExitStatus, report::log::millis, runner::Done};
+
+/// What a run has done, filled in on the way so that a failed run tells it too.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// When the run ended, RFC 3339 in UTC.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub timestamp: String,
+    /// Always `INFO`: the line stands among the log's.
+    pub level: &'static str,
+    /// Always `run finished`.
+    pub message: &'static str,
+    /// The command.
+    pub command: &'static str,
+    /// What the process ends with.
+    pub exit_code: u8,
+    /// The format of the folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<&'static str>,
+    /// The history table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    /// With `SCHEMAGATE_DRY_RUN`: nothing was written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// What this run applied, in order.
+    pub applied: Vec<AppliedLine>,
+    /// What is left to run.
+    pub pending: Vec<String>,
+    /// How many are behind the target or a contract migration.
+    pub deferred: usize,
+    /// How many rows this image does not know.
+    pub ahead: usize,
+    /// The whole run.
+    pub duration_ms: u64,
+    /// What happened, where the end is not 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A migration that was applied.
+#[derive(Debug, Clone, Serialize)]
+pub struct AppliedLine {
+    /// Which.
+    pub version: String,
+    /// From sending to the answer.
+    pub duration_ms: u64,
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// A run that has begun.
+    pub fn new(command: &'static str, dry_run: bool) -> Self {
+        Self {
+            level: "INFO",
+            message: "run finished",
+            command,
+            dry_run,
+            ..Self::default()
+        }
+    }
+
+    /// Notes what was applied; it is no longer pending.
+    pub fn done(&mut self, done: &[Done]) {
+        self.applied = done
+            .iter()
+            .map(|done| AppliedLine {
+                version: done.version.clone(),
+                duration_ms: millis(done.elapsed),
+            })
+            .collect();
+        self.pending
+            .retain(|version| !done.iter().any(|done| done.version == *version));
+    }
+
+    /// Notes the end.
+    pub fn ended(&mut self, outcome: &Result<(), Error>, elapsed: Duration) -> ExitStatus {
+        let status = match outcome {
+            Ok(()) => ExitStatus::Done,
+            Err(error) => {
+                self.error = Some(error.what());
+                self.next = Some(error.next_step());
+                error.exit_status()
+            }
+        };
+        self.exit_code = status.code();
+        self.duration_ms = millis(elapsed);
+        status
+    }
+
+    /// The line, without its line break.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Prints the sum as the last line on standard error, whatever the log's form and filter.
+pub fn print(summary: &Summary) {
+    let stamped = Summary {
+        timestamp: jiff::Timestamp::now().to_string(),
+        ..summary.clone()
+    };
+    // Nobody is left to tell that standard error is closed.
+    let _ = std::io::stderr().write_all(format!("{}\n", stamped.line()).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_run_tells_what_it_has_done() {
+        let mut summary = Summary {
+            pending: vec!["1".into(), "2".into()],
+            ..Summary::new("migrate", false)
+        };
+        summary.done(&[Done {
+            version: "1".into(),
+            elapsed: Duration::from_millis(3),
+        }]);
+        let refused = Err(Error::Refused {
+            what: "what".into(),
+            next: "next".into(),
+        });
+        assert_eq!(
+            summary.ended(&refused, Duration::from_millis(5)),
+            ExitStatus::Usage
+        );
+        assert_eq!(
+            summary.line(),
+            r#"{"level":"INFO","message":"run finished","command":"migrate","exit_code":2,"applied":[{"version":"1","duration_ms":3}],"pending":["2"],"#
+                .to_owned()
+                + r#""deferred":0,"ahead":0,"duration_ms":5,"error":"what","next":"next"}"#
+        );
+    }
+}

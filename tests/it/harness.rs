@@ -1,0 +1,23 @@
+//! What the integration tests stand on: real servers, the real pooler, the real other tools, and the built binary.
+//!
+//! Nothing here skips. A missing part fails the test and names `make setup`.
+
+pub(crate) mod binary;
+pub(crate) mod eventually;
+pub(crate) mod folder;
+pub(crate) mod peers;
+pub(crate) mod pgbouncer;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod scratch;
+pub(crate) mod session;
+
+pub(crate) use binary::{Outcome, Running, Schemagate};
+pub(crate) use eventually::eventually;
+pub(crate) use folder::{Folder, fixture};
+pub(crate) use peers::Drizzle;
+pub(crate) use pgbouncer::PgBouncer;
+pub(crate) use postgres::{Database, Server, Stop};
+pub(crate) use proxy::Proxy;
+pub(crate) use session::Session;

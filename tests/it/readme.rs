@@ -1,0 +1,120 @@
+//! The README's tables are those of the code.
+
+use std::collections::BTreeSet;
+
+use schemagate::config::names::{COMMANDS, CONNECTIONS, Honour, LATER_COMMANDS, SETTINGS, find};
+use schemagate::exit::ExitStatus;
+
+const README: &str = include_str!("../../README.md");
+
+/// The rows of the table with this header, without the rule below it.
+fn table(header: &str) -> Vec<&'static str> {
+    README
+        .lines()
+        .skip_while(|line| !line.starts_with(header))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect()
+}
+
+#[track_caller]
+fn same(actual: &[&str], expected: &[String]) {
+    assert!(
+        actual == expected,
+        "the README has\n{}\nand the code says\n{}",
+        actual.join("\n"),
+        expected.join("\n")
+    );
+}
+
+#[test]
+fn settings() {
+    let connections = CONNECTIONS.iter().map(|connection| {
+        format!(
+            "| `{}` | | all but install | {} |",
+            connection.name, connection.meaning
+        )
+    });
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| matches!(setting.honour, Honour::Yes))
+        .map(|setting| {
+            let users: Vec<&str> = COMMANDS
+                .into_iter()
+                .filter(|command| setting.works_in(command))
+                .collect();
+            let users = match users[..] {
+                _ if users.len() == COMMANDS.len() => "all".to_owned(),
+                ["migrate", "status", "wait", "baseline"] => "all but install".to_owned(),
+                _ => users.join(", "),
+            };
+            let default = format!("{} ", setting.default);
+            format!(
+                "| `{}` | {}| {users} | {} |",
+                setting.name,
+                default.trim_start(),
+                setting.meaning
+            )
+        });
+    let expected: Vec<String> = connections.chain(settings).collect();
+    same(&table("| variable | default |"), &expected);
+}
+
+#[test]
+fn exit_codes() {
+    let expected: Vec<String> = ExitStatus::ALL
+        .into_iter()
+        .map(|status| {
+            let again = match status.code() {
+                0 => "",
+                2 | 5..=7 => "`FailJob` ",
+                _ => "counts ",
+            };
+            format!("| {} | {} | {again}|", status.code(), status.meaning())
+        })
+        .collect();
+    same(&table("| code | meaning |"), &expected);
+}
+
+#[test]
+fn commands() {
+    let named = |row: &str| {
+        COMMANDS
+            .iter()
+            .any(|name| row.starts_with(&format!("| `schemagate {name}")))
+    };
+    let rows = table("| command | what it does |");
+    assert_eq!(rows.len(), COMMANDS.len());
+    assert!(rows.into_iter().all(named));
+    for name in LATER_COMMANDS {
+        assert!(README.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let later = README
+        .split_once("## What comes later")
+        .map(|(_, rest)| rest)
+        .unwrap();
+    for setting in SETTINGS
+        .iter()
+        .filter(|s| matches!(s.honour, Honour::Later(_)))
+    {
+        assert!(later.contains(setting.name), "{}", setting.name);
+    }
+}
+
+#[test]
+fn every_name_exists() {
+    let names: BTreeSet<&str> = README
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.starts_with("SCHEMAGATE_") && word.len() > "SCHEMAGATE_".len())
+        .collect();
+    assert!(names.len() > SETTINGS.len());
+    for name in names {
+        let injected = matches!(name, "SCHEMAGATE_SERVICE_HOST" | "SCHEMAGATE_PORT");
+        let connects = CONNECTIONS.iter().any(|connection| connection.name == name);
+        assert!(injected || connects || find(name).is_some(), "{name}");
+    }
+}
