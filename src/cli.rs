@@ -9,6 +9,7 @@ use clap::ArgMatches;
 
 use crate::config::names::{CONNECTIONS, LATER_COMMANDS, SETTINGS};
 use crate::config::{Config, Vars};
+use crate::connect;
 use crate::exit::ExitStatus;
 use crate::problem::Problem;
 
@@ -24,6 +25,17 @@ pub struct Invocation {
     pub config: Config,
     /// The environment with the flags laid over it, for what reads variables itself (the connection).
     pub vars: Vars,
+    /// Where the database is; `None` for a command that needs none.
+    pub connection: Option<Connection>,
+}
+
+/// Where the database is, and what the log should say of the settings.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// How to connect.
+    pub params: connect::Params,
+    /// What was ignored.
+    pub warnings: Vec<String>,
 }
 
 /// A command of this release.
@@ -103,12 +115,30 @@ pub fn parse(
     lay_over(&mut vars, &matches);
     lay_over(&mut vars, sub);
     let command = command(name, sub, &mut vars)?;
-    let config = Config::from_vars(&vars, name).map_err(|all| CliExit::from_problems(&all))?;
-    Ok(Invocation {
-        command,
-        config,
-        vars,
-    })
+    let config = Config::from_vars(&vars, name);
+    let connection = match &config {
+        _ if matches!(command, Command::Install { .. }) => Ok(None),
+        Ok(config) => connection(&vars, &config.application_name).map(Some),
+        Err(_) => connection(&vars, "").map(Some),
+    };
+    match (config, connection) {
+        (Ok(config), Ok(connection)) => Ok(Invocation {
+            command,
+            config,
+            vars,
+            connection,
+        }),
+        (config, connection) => {
+            let mut problems = config.err().unwrap_or_default();
+            problems.extend(connection.err().unwrap_or_default());
+            Err(CliExit::from_problems(&problems))
+        }
+    }
+}
+
+fn connection(vars: &Vars, application_name: &str) -> Result<Connection, Vec<Problem>> {
+    let (params, warnings) = connect::Params::from_vars(&|name| vars.get(name), application_name)?;
+    Ok(Connection { params, warnings })
 }
 
 /// The command with its own arguments.

@@ -7,7 +7,11 @@ pub mod setup;
 pub mod status;
 pub mod wait;
 
-use std::{cell::RefCell, io::Write as _, time::Instant};
+use std::{
+    cell::RefCell,
+    io::{ErrorKind, Write as _},
+    time::Instant,
+};
 
 use crate::{
     cli::{Command, Invocation},
@@ -74,7 +78,14 @@ const fn name(command: &Command) -> &'static str {
     }
 }
 
-/// Prints a line to standard output. A reader that went away (`| head`) is no failure of the work.
-fn print(line: &str) {
-    let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
+/// Prints a command's own output. A reader that went away (`| head`) has seen what it wanted; a full disk is told.
+fn print(text: &str) -> Result<(), Error> {
+    let written = std::io::stdout().write_all(format!("{}\n", text.trim_end()).as_bytes());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Refused {
+            what: format!("the output cannot be written: {error}"),
+            next: "see where standard output goes".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -108,7 +108,7 @@ pub async fn connect(
                     error: &error,
                     next_in,
                 });
-                waiting.last = Some(error);
+                waiting.remember(error);
                 sleep(next_in).await;
             }
             None => return Err(waiting.give_up(error)),
@@ -176,7 +176,7 @@ impl Waiting {
         }
         let now = Instant::now();
         let mut end = self.deadline;
-        if matches!(error.class(), Class::Permanent(_)) {
+        if self.is_refused(error) {
             let since = *self.refused_since.get_or_insert(now);
             let grace = since.checked_add(self.wait.auth_grace);
             end = [end, grace].into_iter().flatten().min();
@@ -188,7 +188,30 @@ impl Waiting {
         (!left.is_zero()).then(|| self.backoff.next_delay().min(left))
     }
 
-    fn give_up(&self, error: Error) -> Error {
+    /// Refused, or refused before and without an answer now: a pooler that could not log in lets the next clients wait
+    /// before it tries again.
+    fn is_refused(&self, error: &Error) -> bool {
+        matches!(error.class(), Class::Permanent(_))
+            || matches!(error, Error::Timeout { .. }) && self.refused_since.is_some()
+    }
+
+    /// Keeps the error that says most.
+    fn remember(&mut self, error: Error) {
+        let says_less = matches!(error, Error::Timeout { .. }) && self.refused_since.is_some();
+        if !says_less || self.last.is_none() {
+            self.last = Some(error);
+        }
+    }
+
+    fn give_up(&mut self, error: Error) -> Error {
+        let error = match self.last.take() {
+            Some(last)
+                if matches!(error, Error::Timeout { .. }) && self.refused_since.is_some() =>
+            {
+                last
+            }
+            _ => error,
+        };
         if !self.wait.enabled || matches!(error.class(), Class::Permanent(_)) {
             return error;
         }

@@ -10,15 +10,12 @@ use crate::{
     connect,
     exit::ExitStatus,
     lock::Holder,
-    problem::Problem,
     runner, source,
 };
 
 /// Why a command ended otherwise than with 0.
 #[derive(Debug)]
 pub enum Error {
-    /// Mistakes in the settings.
-    Settings(Vec<Problem>),
     /// The folder.
     Source(source::Error),
     /// The database was not reached.
@@ -46,7 +43,7 @@ impl Error {
     /// The exit code.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Settings(_) | Self::Source(_) | Self::Refused { .. } => ExitStatus::Usage,
+            Self::Source(_) | Self::Refused { .. } => ExitStatus::Usage,
             Self::Connect(error) => error.exit_status(),
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
@@ -58,7 +55,6 @@ impl Error {
     /// What happened, in one line.
     pub fn what(&self) -> String {
         match self {
-            Self::Settings(problems) => lines(problems),
             Self::Source(error) => error.to_string(),
             Self::Connect(error) => error.to_string(),
             Self::Run(error) => what(error),
@@ -74,9 +70,6 @@ impl Error {
     /// What to do next, in one line.
     pub fn next_step(&self) -> String {
         match self {
-            Self::Settings(_) => {
-                "correct the settings; `schemagate help COMMAND` lists them".to_owned()
-            }
             Self::Source(error) => error.help().to_owned(),
             Self::Connect(error) => connect_help(error),
             Self::Run(error) => next(error),
@@ -247,14 +240,6 @@ fn connect_help(error: &connect::Error) -> String {
     error.help().unwrap_or_else(|| {
         "look at the server and its log; `SCHEMAGATE_WAIT_TIMEOUT` says how long to wait".to_owned()
     })
-}
-
-fn lines(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
 }
 
 impl From<runner::Error> for Error {

@@ -7,6 +7,7 @@ use std::fmt;
 use tokio_postgres::Client;
 
 use crate::{
+    connect,
     exit::ExitStatus,
     formats::{self, Column, Format, Shape},
     migration::{Applied, TableName, quote_ident, quote_literal},
@@ -239,7 +240,9 @@ impl From<formats::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => write!(f, "cannot read the history: {error}"),
+            Self::Database(error) => {
+                write!(f, "cannot read the history: {}", connect::describe(error))
+            }
             Self::Format(error) => write!(f, "{error}"),
             Self::Answer(what) => write!(f, "the server gave an answer without meaning: {what}"),
         }

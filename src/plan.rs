@@ -178,6 +178,7 @@ impl Planner<'_> {
         if is_out_of_order && self.policy.out_of_order == OutOfOrder::Fail {
             self.plan.conflicts.push(Conflict::OutOfOrder {
                 version: migration.version.clone(),
+                path: migration.path.clone(),
                 skipped_by_tool: self.matched.skipped_by_tool,
             });
             return State::OutOfOrder;

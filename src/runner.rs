@@ -659,7 +659,7 @@ impl Runner<'_> {
                 off: false,
             });
         }
-        let next_in = self.queue.next_delay();
+        let next_in = self.queue.next_delay().min(patience.left(now));
         (self.on_event)(Event::LockElsewhere {
             holder: holder.as_ref(),
             next_in,

@@ -34,7 +34,7 @@ impl HolderSession {
             .await
             .map_err(|error| Failure::Unsupported {
                 what: format!("a second connection for the lock cannot be had: {error}"),
-                next: "allow the role two connections, or give schemagate a URL that goes to the server itself"
+                next: "allow the role two connections, or give schemagate a URL of its own (SCHEMAGATE_DATABASE_URL) that goes to the server, not to the pooler"
                     .to_owned(),
             })?;
         let mut reply = wire::query(session.client(), &frame.holder_begin()).await;

@@ -8,7 +8,7 @@ use crate::{
     exit::ExitStatus,
     migration::{Migration, TransactionMode},
     source::{self, Source},
-    sql::{Options, Script, Units},
+    sql::{Issue, Options, Script, Units},
 };
 
 /// Scripts up to this size together are kept between the check and the run; others are read again.
@@ -83,12 +83,7 @@ pub fn prepare(
 fn job(source: &Source, index: usize, mode: TransactionMode) -> Result<Job, Vec<String>> {
     let migration = &source.migrations[index];
     let script = script(source, migration)?;
-    let told = |issues: Vec<crate::sql::Issue>| -> Vec<String> {
-        issues
-            .iter()
-            .map(|issue| format!("{}: {issue}", migration.path))
-            .collect()
-    };
+    let told = |issues: Vec<Issue>| told(migration, &issues);
     let summary = script.summary();
     let mode = if summary.in_pieces() {
         let units = script.units().map_err(told)?;
@@ -116,12 +111,19 @@ fn script(source: &Source, migration: &Migration) -> Result<Script, Vec<String>>
         marker: source.format.statement_marker(),
         in_transaction: !migration.directives.transaction_off,
     };
-    Script::prepare(text, options).map_err(|issues| {
-        issues
-            .iter()
-            .map(|issue| format!("{}: {issue}", migration.path))
-            .collect()
-    })
+    Script::prepare(text, options).map_err(|issues| told(migration, &issues))
+}
+
+fn told(migration: &Migration, issues: &[Issue]) -> Vec<String> {
+    issues
+        .iter()
+        .map(|issue| {
+            format!(
+                "{}:{}:{}: {}",
+                migration.path, issue.line, issue.column, issue.message
+            )
+        })
+        .collect()
 }
 
 fn needs_pieces(migration: &Migration, script: &Script) -> String {

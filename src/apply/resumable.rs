@@ -315,7 +315,7 @@ impl Applier<'_> {
                 "{}: line {} runs outside a transaction, and a transaction pooler cannot carry {what} to it",
                 migration.path, piece.unit.line
             ),
-            next: "give schemagate a URL that goes to the server itself, not to the pooler"
+            next: "give schemagate a URL of its own (SCHEMAGATE_DATABASE_URL) that goes to the server, not to the pooler"
                 .to_owned(),
         })
     }

@@ -37,7 +37,7 @@ pub async fn run(
             print(&format!(
                 "would mark {} as applied",
                 source.migrations[index].version
-            ));
+            ))?;
         }
         return Ok(());
     }

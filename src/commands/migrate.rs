@@ -72,7 +72,7 @@ async fn dry_run(
         print(&format!(
             "would apply {} ({})",
             migration.version, migration.path
-        ));
+        ))?;
         summary.pending.push(migration.version.clone());
     }
     Ok(())

@@ -28,10 +28,10 @@ pub fn load(config: &Config) -> Result<Source, Error> {
 /// Where the database is and how long to wait for it.
 pub fn connection(invocation: &Invocation) -> Result<(connect::Params, Wait), Error> {
     let config = &invocation.config;
-    let (params, warnings) =
-        connect::Params::from_vars(&|name| invocation.vars.get(name), &config.application_name)
-            .map_err(Error::Settings)?;
-    for warning in warnings {
+    let Some(connection) = invocation.connection.clone() else {
+        return Err(Error::System("no connection was prepared".to_owned()));
+    };
+    for warning in connection.warnings {
         tracing::warn!("{warning}");
     }
     let wait = Wait {
@@ -39,7 +39,7 @@ pub fn connection(invocation: &Invocation) -> Result<(connect::Params, Wait), Er
         timeout: config.wait_timeout,
         auth_grace: config.auth_grace.unwrap_or(std::time::Duration::MAX),
     };
-    Ok((params, wait))
+    Ok((connection.params, wait))
 }
 
 /// Where the history is.

@@ -44,13 +44,10 @@ pub async fn run(
         &snapshot.rows,
         &noted,
     );
-    print(
-        match format {
-            StatusFormat::Table => status.table(),
-            StatusFormat::Json => status.json() + "\n",
-        }
-        .trim_end(),
-    );
+    print(&match format {
+        StatusFormat::Table => status.table(),
+        StatusFormat::Json => status.json(),
+    })?;
     if !exit_code {
         return Ok(());
     }

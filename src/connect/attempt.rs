@@ -3,6 +3,7 @@
 //! As in libpq, a server that cannot be reached, or has the wrong role, sends the attempt on to the next; one that
 //! refuses ends it. <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS>
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,16 +151,21 @@ async fn one_address(
     wanted: SessionAttrs,
 ) -> Result<Session, Error> {
     let (first, second) = tries(way.target.tls.mode, &way.address);
-    let error = match one_try(way, endpoint, first, wanted).await {
+    let plain = Cell::new(false);
+    let error = match one_try(way, endpoint, first, wanted, &plain).await {
         Err(error) => error,
         session => return session,
     };
-    match second {
+    // A server that did not offer TLS was tried without it already.
+    let other = second.filter(|second| *second != Encryption::Never || !plain.get());
+    match other {
         // libpq tries the other way after any refusal. A wrong password stays wrong, and counting it twice could lock
         // the role, so it is done here only where the way can be the reason.
-        Some(second) if error.is_refusal_of_this_way() => one_try(way, endpoint, second, wanted)
-            .await
-            .map_err(|second| Error::several(vec![error, second])),
+        Some(other) if error.is_refusal_of_this_way() => {
+            one_try(way, endpoint, other, wanted, &plain)
+                .await
+                .map_err(|second| Error::several(vec![error, second]))
+        }
         _ => Err(error),
     }
 }
@@ -179,8 +185,10 @@ async fn one_try(
     endpoint: &Endpoint,
     encryption: Encryption,
     wanted: SessionAttrs,
+    plain: &Cell<bool>,
 ) -> Result<Session, Error> {
     let (transport, tls) = transport(way, encryption).await?;
+    plain.set(tls.is_none());
     let target = &way.target;
     let password = password(target, endpoint);
     let config = config(target, password.as_ref());

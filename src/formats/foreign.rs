@@ -14,7 +14,7 @@ pub struct Known {
     pub tool: &'static str,
     /// The table's name.
     pub table: &'static str,
-    /// Columns that it must have: several tools share a name, and an application may use it for something else.
+    /// Columns that tell it from others of the same name.
     pub columns: &'static [&'static str],
     /// Which rows count as history; empty: all.
     pub rows: &'static str,
@@ -69,6 +69,9 @@ pub const KNOWN: &[Known] = &[
     ),
 ];
 
+/// Names that an application may well have for a table of its own.
+const COMMON_NAMES: &[&str] = &["history", "migrations", "schema_version"];
+
 const DRIZZLE: &str = "__drizzle_migrations";
 
 /// A table with the name of one that is [`KNOWN`], as the statement of [`find_sql`] tells it.
@@ -95,6 +98,8 @@ pub struct Found {
     pub known: &'static Known,
     /// Where it is.
     pub table: TableName,
+    /// Whether it has the columns of [`Found::known`].
+    pub fits: bool,
 }
 
 /// Another tool has a history here: [`ExitStatus::History`].
@@ -154,10 +159,15 @@ pub fn parse_candidate(json_text: &str) -> Result<Candidate, Error> {
 /// - platforms bring tables of their own (Supabase's `auth.schema_migrations`);
 /// - a table of the same kind elsewhere, where `SCHEMAGATE_HISTORY_TABLE` says which is ours.
 pub fn identify(own: &Own, candidate: &Candidate) -> Option<Found> {
-    let has = |column: &&str| candidate.columns.iter().any(|name| name == *column);
-    let known = KNOWN
-        .iter()
-        .find(|known| known.table == candidate.table && known.columns.iter().all(has))?;
+    let has = |column: &&str| candidate.columns.iter().any(|name| name == column);
+    let mut named = KNOWN.iter().filter(|known| known.table == candidate.table);
+    let fits = |known: &&Known| known.columns.iter().all(|column| has(column));
+    let known = match named.clone().find(fits) {
+        Some(known) => known,
+        // The contract goes by the name; only names that many an application uses need the columns too.
+        None if COMMON_NAMES.contains(&candidate.table.as_str()) => return None,
+        None => named.next()?,
+    };
     let same_kind = match known.table {
         DRIZZLE => own.format.is_drizzle(),
         "history" => own.format == Format::Sql,
@@ -168,6 +178,7 @@ pub fn identify(own: &Own, candidate: &Candidate) -> Option<Found> {
     (is_ours && !(same_kind && own.named)).then(|| Found {
         known,
         table: TableName::new(&candidate.schema, &candidate.table),
+        fits: fits(&known),
     })
 }
 
@@ -179,7 +190,7 @@ pub fn has_rows_sql(found: &[Found]) -> Option<String> {
         .map(|(position, found)| {
             let table = found.table.quoted();
             let rows = match found.known.rows {
-                "" => String::new(),
+                condition if condition.is_empty() || !found.fits => String::new(),
                 condition => format!(" WHERE {condition}"),
             };
             format!("SELECT '{position}' WHERE EXISTS (SELECT FROM {table}{rows})")

@@ -101,7 +101,11 @@ impl Holder {
     pub fn makes_progress(&self) -> bool {
         match self.state.as_deref() {
             Some("active") => !self.waiting,
-            Some(_) => self.in_state.is_some_and(|age| age < HEARTBEAT_LIMIT),
+            // Only our own sessions beat; another tool's idle session is just idle.
+            Some(_) => {
+                self.application_name.starts_with("schemagate/")
+                    && self.in_state.is_some_and(|age| age < HEARTBEAT_LIMIT)
+            }
             None => self.busy && !self.waiting,
         }
     }
@@ -152,6 +156,13 @@ impl Patience {
             .is_none_or(|limit| now.duration_since(self.last_progress) < limit)
     }
 
+    /// How long to wait for the next look at most.
+    pub fn left(&self, now: Instant) -> Duration {
+        self.limit.map_or(Duration::MAX, |limit| {
+            limit.saturating_sub(self.stuck_for(now))
+        })
+    }
+
     /// How long nothing has moved.
     pub fn stuck_for(&self, now: Instant) -> Duration {
         now.duration_since(self.last_progress)
@@ -165,7 +176,7 @@ mod tests {
     fn holder(state: Option<&str>, age: u64, waiting: bool, busy: bool) -> Holder {
         Holder {
             pid: 7,
-            application_name: String::new(),
+            application_name: "schemagate/1 pod".to_owned(),
             state: state.map(str::to_owned),
             in_state: state.map(|_| Duration::from_secs(age)),
             since: None,
@@ -185,6 +196,9 @@ mod tests {
         check(holder(Some("idle in transaction"), 5, false, false), true);
         check(holder(Some("idle in transaction"), 31, false, false), false);
         check(holder(Some("idle"), 40, false, false), false);
+        let mut foreign = holder(Some("idle"), 1, false, false);
+        foreign.application_name = "another tool".to_owned();
+        check(foreign, false);
         check(holder(None, 0, false, true), true);
         check(holder(None, 0, true, true), false);
         check(holder(None, 0, false, false), false);

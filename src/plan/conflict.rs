@@ -21,6 +21,8 @@ pub enum Conflict {
     OutOfOrder {
         /// The migration.
         version: String,
+        /// Its file.
+        path: String,
         /// The tool itself would leave it out silently.
         skipped_by_tool: bool,
     },
@@ -86,9 +88,13 @@ impl fmt::Display for Conflict {
             ),
             Self::OutOfOrder {
                 version,
+                path,
                 skipped_by_tool,
             } => {
-                write!(f, "{version} is pending but older than the newest applied")?;
+                write!(
+                    f,
+                    "{version} ({path}) is pending but older than the newest applied"
+                )?;
                 if *skipped_by_tool {
                     f.write_str("; Drizzle would skip it without a word")?;
                 }

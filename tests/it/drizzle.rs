@@ -296,7 +296,7 @@ fn a_classic_folder_on_an_upgraded_table_leaves_no_row_without_a_name() {
         .assert_code(0);
     assert!(database.has_table("warehouse.stock"));
     let last = rows(&database).pop().expect("rows");
-    assert_eq!(last[2], "1755019225941");
+    assert_eq!(last[2], "1755019225925");
     assert_eq!(
         last[3], "20250812172025_warehouse",
         "as `drizzle-kit up` names it"

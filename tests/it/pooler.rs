@@ -63,6 +63,9 @@ fn what_a_pooler_cannot_carry_is_refused() {
         .env("SCHEMAGATE_TARGET", "0001")
         .run()
         .assert_code(0);
+    database.query(&format!(
+        "GRANT ALL ON SCHEMA schemagate TO {owner}; GRANT ALL ON ALL TABLES IN SCHEMA schemagate TO {owner}"
+    ));
     through(&bouncer, &database, &folder)
         .env("SCHEMAGATE_ROLE", &owner)
         .run()
