@@ -89,9 +89,8 @@ impl Applier<'_> {
         if mode == TransactionMode::All {
             return self.all(jobs).await;
         }
-        for index in 0..jobs.len() {
+        for job in jobs {
             self.check_stop()?;
-            let job = &mut jobs[index];
             let migration = &self.source.migrations[job.migration];
             (self.on_event)(Event::Starting(migration));
             let started = Instant::now();

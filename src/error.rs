@@ -62,8 +62,7 @@ impl Error {
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
-            Self::Refused { what, .. } => what.clone(),
-            Self::System(what) => what.clone(),
+            Self::Refused { what, .. } | Self::System(what) => what.clone(),
         }
     }
 
@@ -94,8 +93,10 @@ impl Error {
 
     fn sql(&self) -> Option<&SqlFailure> {
         match self {
-            Self::Run(runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql)))
-            | Self::Run(runner::Error::LockRetries(sql)) => Some(sql),
+            Self::Run(
+                runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql))
+                | runner::Error::LockRetries(sql),
+            ) => Some(sql),
             _ => None,
         }
     }
@@ -149,7 +150,7 @@ fn what(error: &runner::Error) -> String {
             holder,
             stuck_for,
             off,
-        } => waited(holder.as_ref(), *stuck_for, *off),
+        } => waited(holder.as_deref(), *stuck_for, *off),
         E::LockRetries(sql) => format!("table locks were not obtained: {}", sql.headline()),
         E::Lost(what) => format!("the connection was lost: {what}"),
         E::Stopped(cause) => {

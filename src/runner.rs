@@ -4,26 +4,28 @@
 //! Going back to the start is what keeps this small: the fate of an unknown commit, a history that another pod has
 //! moved on, a lock that changed hands are all answered by the next look.
 
+mod error;
+mod event;
+mod write;
+
 use std::{
     cell::RefCell,
     future::Future,
     time::{Duration, Instant},
 };
 
+pub use error::Error;
+pub use event::Event;
+
 use crate::{
-    apply::{self, Applier, Failure, Frame, Holding, Job, Limits, SqlFailure},
-    bootstrap::{self, Ground},
+    apply::{Failure, Frame, Holding, Limits, SqlFailure},
     connect::{self, Backoff, Canceller, Session, Wait},
     formats::{self, Format},
-    history::{
-        self, Snapshot,
-        journal::{Author, Entry, Kind},
-    },
+    history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys, Patience},
-    migration::{Migration, TableName, TransactionMode},
-    plan::{self, Conflict, Plan, Policy},
-    problem::Problem,
-    source::{self, Source},
+    migration::{TableName, TransactionMode},
+    plan::{self, Plan, Policy},
+    source::Source,
     stop::{Cause, Stop},
     wire,
 };
@@ -79,54 +81,6 @@ pub enum LockWait {
     For(Option<Duration>),
 }
 
-/// What happens during a run.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Waiting for the database.
-    Connect(connect::Event<'a>),
-    /// Another session holds the lock.
-    LockElsewhere {
-        /// Who, as far as it can be seen.
-        holder: Option<&'a Holder>,
-        /// When the next look comes.
-        next_in: Duration,
-    },
-    /// The lock is ours.
-    LockTaken {
-        /// The key.
-        key: i64,
-    },
-    /// A migration is about to be sent.
-    Starting(&'a Migration),
-    /// A migration is in the history.
-    Applied {
-        /// Which.
-        migration: &'a Migration,
-        /// From sending to the answer.
-        elapsed: Duration,
-    },
-    /// A migration met a lock timeout, a deadlock or a serialization failure.
-    Retry {
-        /// What happened.
-        failure: &'a SqlFailure,
-        /// The how-manieth.
-        attempt: u32,
-        /// When the next one comes.
-        next_in: Duration,
-    },
-    /// The connection ended while something was under way.
-    Lost {
-        /// Why, without secrets.
-        error: String,
-        /// What was under way.
-        version: Option<&'a str>,
-    },
-    /// A warning for a person.
-    Warning(&'a str),
-    /// A remark on the way.
-    Note(&'a str),
-}
-
 /// A migration that this run has applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
@@ -143,48 +97,6 @@ pub struct Outcome {
     pub plan: Plan,
     /// Whether the lock was waited for.
     pub waited: bool,
-}
-
-/// How a run ended otherwise.
-#[derive(Debug)]
-pub enum Error {
-    /// The database was not reached.
-    Connect(connect::Error),
-    /// Something is pending, and the settings ask for a standby.
-    NoPrimary(Problem),
-    /// The history could not be read.
-    History(history::Error),
-    /// `SCHEMAGATE_TARGET` names no migration.
-    Target(plan::UnknownTarget),
-    /// The history and the files do not fit.
-    Conflicts(Vec<Conflict>),
-    /// Files that cannot be run.
-    Prepare(apply::prepare::Error),
-    /// The history table is not the format's, or cannot be upgraded.
-    Format(formats::Error),
-    /// Another tool's history has rows.
-    Foreign(formats::foreign::Foreign),
-    /// Only an existing history could prove what the folder is.
-    Unproved(source::Error),
-    /// A migration was not applied.
-    Apply(Failure),
-    /// The lock was not had in time.
-    LockWait {
-        /// Who holds it.
-        holder: Option<Holder>,
-        /// Without progress for so long.
-        stuck_for: Duration,
-        /// Not queued at all.
-        off: bool,
-    },
-    /// Table locks were not obtained.
-    LockRetries(Box<SqlFailure>),
-    /// The connection was lost, and not taken up again in time.
-    Lost(String),
-    /// The command had to stop.
-    Stopped(Cause),
-    /// The history says one thing and its row another; a bug.
-    Inconsistent,
 }
 
 /// One run.
@@ -280,10 +192,10 @@ impl Runner<'_> {
                     .require_primary()
                     .map_err(Error::NoPrimary)?,
                 Ok(Step::Again) => self.again()?,
-                Err(Error::Apply(Failure::Connection(error)))
-                | Err(Error::History(history::Error::Database(error)))
-                    if connect::classify(&error).is_connection_lost() =>
-                {
+                Err(
+                    Error::Apply(Failure::Connection(error))
+                    | Error::History(history::Error::Database(error)),
+                ) if connect::classify(&error).is_connection_lost() => {
                     self.lost(&error)?;
                 }
                 Err(Error::Apply(Failure::Contention(failure))) => self.retry(failure).await?,
@@ -429,191 +341,6 @@ impl Runner<'_> {
         Ok(Some(Step::LockElsewhere { holder, rows }))
     }
 
-    /// Everything that writes.
-    async fn write(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        plan: &Plan,
-        frame: Frame,
-        direct: bool,
-    ) -> Result<(), Error> {
-        let mut jobs = Vec::new();
-        if self.params.task == Task::Migrate {
-            jobs = apply::prepare::prepare(
-                self.source,
-                &plan.run,
-                self.params.transaction,
-                &mut |warning| (self.on_event)(Event::Warning(warning)),
-            )
-            .map_err(Error::Prepare)?;
-            bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
-        }
-        let ground = bootstrap::lay(
-            session.client(),
-            self.source,
-            &self.params.history,
-            snapshot,
-            &frame,
-            &mut |warning| (self.on_event)(Event::Warning(warning)),
-        )
-        .await?;
-        if ground.journal && !self.started {
-            self.note_start(session, snapshot, &frame).await?;
-        }
-        if !ground.journal && jobs.iter().any(Job::needs_journal) {
-            return Err(Error::Apply(apply::journal_needed(
-                "a pending migration",
-                &snapshot.database,
-                &snapshot.user,
-            )));
-        }
-        match self.params.task {
-            Task::Migrate => {
-                self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
-                    .await?;
-            }
-            Task::Baseline => self.mark(session, plan, &frame, ground).await?,
-        }
-        if ground.journal {
-            self.note_end(session).await;
-        }
-        Ok(())
-    }
-
-    async fn apply(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        jobs: &mut [Job],
-        frame: Frame,
-        direct: bool,
-        ground: &Ground,
-    ) -> Result<(), Error> {
-        let Self {
-            params,
-            source,
-            stop,
-            on_event,
-            cancellable,
-            done,
-            under_way,
-            lost,
-            retries,
-            pause,
-            ..
-        } = self;
-        let mut applier = Applier {
-            session,
-            connect: &params.connect,
-            source,
-            table: &params.history.table,
-            shape: ground.shape,
-            frame,
-            limits: params.limits,
-            author: &params.author,
-            journal: ground.journal,
-            direct,
-            user: &snapshot.user,
-            database: &snapshot.database,
-            stop,
-            on_event: &mut |event| match event {
-                apply::Event::Starting(migration) => {
-                    *under_way = Some(migration.version.clone());
-                    on_event(Event::Starting(migration));
-                }
-                apply::Event::Cancellable(canceller) => *cancellable.borrow_mut() = canceller,
-                apply::Event::Applied { migration, elapsed } => {
-                    *under_way = None;
-                    (*lost, *retries) = (0, 0);
-                    pause.reset();
-                    done.borrow_mut().push(Done {
-                        version: migration.version.clone(),
-                        elapsed,
-                    });
-                    on_event(Event::Applied { migration, elapsed });
-                }
-                apply::Event::Note(note) => on_event(Event::Note(&note)),
-            },
-        };
-        let outcome = applier.run(jobs, params.transaction).await;
-        *cancellable.borrow_mut() = None;
-        if !matches!(outcome, Err(Failure::Connection(_))) {
-            *under_way = None;
-        }
-        outcome.map_err(Error::Apply)
-    }
-
-    /// Marks what is pending as applied, in one transaction.
-    async fn mark(
-        &mut self,
-        session: &Session,
-        plan: &Plan,
-        frame: &Frame,
-        ground: Ground,
-    ) -> Result<(), Error> {
-        let history = &self.params.history;
-        let mut sql = String::new();
-        for &index in &plan.run {
-            let migration = &self.source.migrations[index];
-            let row =
-                formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
-            sql.push_str(&row);
-            sql.push(';');
-            if ground.journal {
-                let entry = Entry::about(Kind::Baselined, &migration.version, &migration.checksum);
-                sql.push_str(&self.params.author.insert_sql(&entry));
-                sql.push(';');
-            }
-        }
-        bootstrap::fenced(session.client(), frame, &sql)
-            .await
-            .map_err(of_own)?;
-        for &index in &plan.run {
-            let version = &self.source.migrations[index].version;
-            (self.on_event)(Event::Note(&format!("marked {version} as applied")));
-            self.done.borrow_mut().push(Done {
-                version: version.clone(),
-                elapsed: Duration::ZERO,
-            });
-        }
-        Ok(())
-    }
-
-    /// The start of the run, once, with the WAL position to go back to.
-    async fn note_start(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        frame: &Frame,
-    ) -> Result<(), Error> {
-        let author = &self.params.author;
-        let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-        if snapshot.rows.is_empty() {
-            sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
-        }
-        let role = frame.role.as_deref();
-        bootstrap::in_transaction(session.client(), role, &sql)
-            .await
-            .map_err(of_own)?;
-        self.started = true;
-        Ok(())
-    }
-
-    /// The end of the run. The work is committed: a failure to note its end is a warning.
-    async fn note_end(&mut self, session: &Session) {
-        let entry = Entry::of(Kind::RunFinished);
-        let role = self.params.history.role.as_deref();
-        let sql = self.params.author.insert_sql(&entry);
-        if let Err(error) = bootstrap::in_transaction(session.client(), role, &sql).await {
-            let warning = format!(
-                "the end of the run could not be journalled: {}",
-                connect::describe(&error)
-            );
-            (self.on_event)(Event::Warning(&warning));
-        }
-    }
-
     /// After a lost connection: the look behind the lock has told whether the commit went through.
     fn note_fate(&mut self, snapshot: &Snapshot, plan: &Plan) {
         let Some(version) = self.under_way.take() else {
@@ -642,7 +369,7 @@ impl Runner<'_> {
         self.waited = true;
         let LockWait::For(limit) = self.params.lock_wait else {
             return Err(Error::LockWait {
-                holder,
+                holder: holder.map(Box::new),
                 stuck_for: Duration::ZERO,
                 off: true,
             });
@@ -654,7 +381,7 @@ impl Runner<'_> {
         if !patience.goes_on(holder.as_ref(), rows, now) {
             let stuck_for = patience.stuck_for(now);
             return Err(Error::LockWait {
-                holder,
+                holder: holder.map(Box::new),
                 stuck_for,
                 off: false,
             });
@@ -774,14 +501,4 @@ pub fn history_table(setting: Option<&TableName>, format: Format) -> TableName {
     setting
         .cloned()
         .unwrap_or_else(|| format.default_history_table())
-}
-
-impl From<bootstrap::Error> for Error {
-    fn from(error: bootstrap::Error) -> Self {
-        match error {
-            bootstrap::Error::Format(error) => Self::Format(error),
-            bootstrap::Error::Foreign(foreign) => Self::Foreign(foreign),
-            bootstrap::Error::Own(failure) => Self::Apply(failure),
-        }
-    }
 }

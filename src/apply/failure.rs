@@ -171,11 +171,11 @@ impl SqlFailure {
     /// The line with its caret, the statement, hint and context; what a person reads first. Without DETAIL.
     pub fn block(&self) -> String {
         let mut lines = Vec::new();
-        if let Some(location) = &self.location {
-            if !location.text.is_empty() {
-                lines.push(location.text.clone());
-                lines.push(location.caret.clone());
-            }
+        if let Some(location) = &self.location
+            && !location.text.is_empty()
+        {
+            lines.push(location.text.clone());
+            lines.push(location.caret.clone());
         }
         if let (Some(number), Some(excerpt)) = (self.statement, &self.excerpt) {
             lines.push(format!("statement {number}: {excerpt}"));

@@ -88,6 +88,7 @@ impl Statements {
     }
 
     /// All but the first statement.
+    #[must_use]
     pub fn without_first(mut self) -> Self {
         if let Some(end) = self.sql.find(';') {
             self.sql.drain(..=end);

@@ -147,8 +147,8 @@ impl Applier<'_> {
         };
         let migration = self.migration(job);
         let mut sql = SqlFailure::new(&migration.version, &migration.path, db);
-        sql.user = self.user.to_owned();
-        self.rolled_back(&mut sql, jobs.len());
+        self.user.clone_into(&mut sql.user);
+        rolled_back(&mut sql, jobs.len());
         match (place, job.script()) {
             (Some(place), Ok(script)) => locate(&mut sql, script, place.statement, place.offset),
             _ => explain_frame(&mut sql, migration),
@@ -159,17 +159,17 @@ impl Applier<'_> {
             _ => Failure::Sql(Box::new(sql)),
         }
     }
+}
 
-    fn rolled_back(&self, sql: &mut SqlFailure, jobs: usize) {
-        sql.rolled_back = if jobs > 1 {
-            format!("all {jobs} migrations of this run were rolled back, nothing is half applied")
-        } else {
-            format!(
-                "{} was rolled back whole; what was applied before it stays",
-                sql.version
-            )
-        };
-    }
+fn rolled_back(sql: &mut SqlFailure, jobs: usize) {
+    sql.rolled_back = if jobs > 1 {
+        format!("all {jobs} migrations of this run were rolled back, nothing is half applied")
+    } else {
+        format!(
+            "{} was rolled back whole; what was applied before it stays",
+            sql.version
+        )
+    };
 }
 
 /// An error of the text around a file that is not the fence's own word: it still belongs to the file (a deferred

@@ -1,9 +1,11 @@
 use super::*;
 
-/// Parses a command line under an environment of `NAME=value`.
+/// Parses a command line under an environment of `NAME=value`; a database is named unless `env` names one.
 fn run(args: &str, env: &[&str]) -> Result<Invocation, CliExit> {
     let args = std::iter::once("schemagate").chain(args.split_whitespace());
-    let env = env.iter().filter_map(|pair| pair.split_once('='));
+    let database = ["PGHOST=db", "PGUSER=app"];
+    let env = database.iter().chain(env);
+    let env = env.filter_map(|pair| pair.split_once('='));
     parse(
         args.map(OsString::from),
         env.map(|(name, value)| (name.into(), value.into())),

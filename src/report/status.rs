@@ -1,6 +1,6 @@
 //! `status`: every migration with its state, as a table and as JSON.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
@@ -141,17 +141,19 @@ impl Status {
         }
         let mut text = align(&rows);
         for sentence in self.conflicts.iter().chain(&self.warnings) {
-            text.push_str(&format!("! {sentence}\n"));
+            let _ = writeln!(text, "! {sentence}");
         }
-        text.push_str(&format!(
-            "{}: {} of {} applied, format {}, history {} in database {}\n",
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}: {} of {} applied, format {}, history {} in database {}",
             self.state,
             self.count("applied") + self.count("changed"),
             self.migrations.len(),
             self.format,
             self.history,
             self.database
-        ));
+        );
         text
     }
 

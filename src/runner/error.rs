@@ -1,0 +1,67 @@
+//! How a run ends otherwise than well.
+
+use std::time::Duration;
+
+use crate::{
+    apply::{self, Failure, SqlFailure},
+    bootstrap, connect, formats, history,
+    lock::Holder,
+    plan::{self, Conflict},
+    problem::Problem,
+    source,
+    stop::Cause,
+};
+
+/// How a run ended otherwise.
+#[derive(Debug)]
+pub enum Error {
+    /// The database was not reached.
+    Connect(connect::Error),
+    /// Something is pending, and the settings ask for a standby.
+    NoPrimary(Problem),
+    /// The history could not be read.
+    History(history::Error),
+    /// `SCHEMAGATE_TARGET` names no migration.
+    Target(plan::UnknownTarget),
+    /// The history and the files do not fit.
+    Conflicts(Vec<Conflict>),
+    /// Files that cannot be run.
+    Prepare(apply::prepare::Error),
+    /// The history table is not the format's, or cannot be upgraded.
+    Format(formats::Error),
+    /// Another tool's history has rows.
+    Foreign(formats::foreign::Foreign),
+    /// Only an existing history could prove what the folder is.
+    Unproved(source::Error),
+    /// A migration was not applied.
+    Apply(Failure),
+    /// The lock was not had in time.
+    LockWait {
+        /// Who holds it.
+        holder: Option<Box<Holder>>,
+        /// Without progress for so long.
+        stuck_for: Duration,
+        /// Not queued at all.
+        off: bool,
+    },
+    /// Table locks were not obtained.
+    LockRetries(Box<SqlFailure>),
+    /// The connection was lost, and not taken up again in time.
+    Lost(String),
+    /// The command had to stop.
+    Stopped(Cause),
+    /// The history says one thing and its row another; a bug.
+    Inconsistent,
+}
+
+// === impl Error ===
+
+impl From<bootstrap::Error> for Error {
+    fn from(error: bootstrap::Error) -> Self {
+        match error {
+            bootstrap::Error::Format(error) => Self::Format(error),
+            bootstrap::Error::Foreign(foreign) => Self::Foreign(foreign),
+            bootstrap::Error::Own(failure) => Self::Apply(failure),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a run tells while it goes on.
+
+use std::time::Duration;
+
+use crate::{apply::SqlFailure, connect, lock::Holder, migration::Migration};
+
+/// What happens during a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Waiting for the database.
+    Connect(connect::Event<'a>),
+    /// Another session holds the lock.
+    LockElsewhere {
+        /// Who, as far as it can be seen.
+        holder: Option<&'a Holder>,
+        /// When the next look comes.
+        next_in: Duration,
+    },
+    /// The lock is ours.
+    LockTaken {
+        /// The key.
+        key: i64,
+    },
+    /// A migration is about to be sent.
+    Starting(&'a Migration),
+    /// A migration is in the history.
+    Applied {
+        /// Which.
+        migration: &'a Migration,
+        /// From sending to the answer.
+        elapsed: Duration,
+    },
+    /// A migration met a lock timeout, a deadlock or a serialization failure.
+    Retry {
+        /// What happened.
+        failure: &'a SqlFailure,
+        /// The how-manieth.
+        attempt: u32,
+        /// When the next one comes.
+        next_in: Duration,
+    },
+    /// The connection ended while something was under way.
+    Lost {
+        /// Why, without secrets.
+        error: String,
+        /// What was under way.
+        version: Option<&'a str>,
+    },
+    /// A warning for a person.
+    Warning(&'a str),
+    /// A remark on the way.
+    Note(&'a str),
+}

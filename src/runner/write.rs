@@ -1,0 +1,205 @@
+//! The part of a run that writes: the ground, the migrations, the notes in the journal.
+
+use std::time::Duration;
+
+use super::{Done, Error, Event, Runner, Task, of_own};
+use crate::{
+    apply::{self, Applier, Failure, Frame, Job},
+    bootstrap::{self, Ground},
+    connect::{self, Session},
+    formats,
+    history::{
+        Snapshot,
+        journal::{Entry, Kind},
+    },
+    plan::Plan,
+};
+
+// === impl Runner ===
+
+impl Runner<'_> {
+    /// Everything that writes.
+    pub(super) async fn write(
+        &mut self,
+        session: &Session,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        frame: Frame,
+        direct: bool,
+    ) -> Result<(), Error> {
+        let mut jobs = Vec::new();
+        if self.params.task == Task::Migrate {
+            jobs = apply::prepare::prepare(
+                self.source,
+                &plan.run,
+                self.params.transaction,
+                &mut |warning| (self.on_event)(Event::Warning(warning)),
+            )
+            .map_err(Error::Prepare)?;
+            bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
+        }
+        let ground = bootstrap::lay(
+            session.client(),
+            self.source,
+            &self.params.history,
+            snapshot,
+            &frame,
+            &mut |warning| (self.on_event)(Event::Warning(warning)),
+        )
+        .await?;
+        if ground.journal && !self.started {
+            self.note_start(session, snapshot, &frame).await?;
+        }
+        if !ground.journal && jobs.iter().any(Job::needs_journal) {
+            return Err(Error::Apply(apply::journal_needed(
+                "a pending migration",
+                &snapshot.database,
+                &snapshot.user,
+            )));
+        }
+        match self.params.task {
+            Task::Migrate => {
+                self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
+                    .await?;
+            }
+            Task::Baseline => self.mark(session, plan, &frame, ground).await?,
+        }
+        if ground.journal {
+            self.note_end(session).await;
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        session: &Session,
+        snapshot: &Snapshot,
+        jobs: &mut [Job],
+        frame: Frame,
+        direct: bool,
+        ground: &Ground,
+    ) -> Result<(), Error> {
+        let Self {
+            params,
+            source,
+            stop,
+            on_event,
+            cancellable,
+            done,
+            under_way,
+            lost,
+            retries,
+            pause,
+            ..
+        } = self;
+        let mut applier = Applier {
+            session,
+            connect: &params.connect,
+            source,
+            table: &params.history.table,
+            shape: ground.shape,
+            frame,
+            limits: params.limits,
+            author: &params.author,
+            journal: ground.journal,
+            direct,
+            user: &snapshot.user,
+            database: &snapshot.database,
+            stop,
+            on_event: &mut |event| match event {
+                apply::Event::Starting(migration) => {
+                    *under_way = Some(migration.version.clone());
+                    on_event(Event::Starting(migration));
+                }
+                apply::Event::Cancellable(canceller) => *cancellable.borrow_mut() = canceller,
+                apply::Event::Applied { migration, elapsed } => {
+                    *under_way = None;
+                    (*lost, *retries) = (0, 0);
+                    pause.reset();
+                    done.borrow_mut().push(Done {
+                        version: migration.version.clone(),
+                        elapsed,
+                    });
+                    on_event(Event::Applied { migration, elapsed });
+                }
+                apply::Event::Note(note) => on_event(Event::Note(&note)),
+            },
+        };
+        let outcome = applier.run(jobs, params.transaction).await;
+        *cancellable.borrow_mut() = None;
+        if !matches!(outcome, Err(Failure::Connection(_))) {
+            *under_way = None;
+        }
+        outcome.map_err(Error::Apply)
+    }
+
+    /// Marks what is pending as applied, in one transaction.
+    async fn mark(
+        &mut self,
+        session: &Session,
+        plan: &Plan,
+        frame: &Frame,
+        ground: Ground,
+    ) -> Result<(), Error> {
+        let history = &self.params.history;
+        let mut sql = String::new();
+        for &index in &plan.run {
+            let migration = &self.source.migrations[index];
+            let row =
+                formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
+            sql.push_str(&row);
+            sql.push(';');
+            if ground.journal {
+                let entry = Entry::about(Kind::Baselined, &migration.version, &migration.checksum);
+                sql.push_str(&self.params.author.insert_sql(&entry));
+                sql.push(';');
+            }
+        }
+        bootstrap::fenced(session.client(), frame, &sql)
+            .await
+            .map_err(of_own)?;
+        for &index in &plan.run {
+            let version = &self.source.migrations[index].version;
+            (self.on_event)(Event::Note(&format!("marked {version} as applied")));
+            self.done.borrow_mut().push(Done {
+                version: version.clone(),
+                elapsed: Duration::ZERO,
+            });
+        }
+        Ok(())
+    }
+
+    /// The start of the run, once, with the WAL position to go back to.
+    async fn note_start(
+        &mut self,
+        session: &Session,
+        snapshot: &Snapshot,
+        frame: &Frame,
+    ) -> Result<(), Error> {
+        let author = &self.params.author;
+        let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
+        if snapshot.rows.is_empty() {
+            sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
+        }
+        let role = frame.role.as_deref();
+        bootstrap::in_transaction(session.client(), role, &sql)
+            .await
+            .map_err(of_own)?;
+        self.started = true;
+        Ok(())
+    }
+
+    /// The end of the run. The work is committed: a failure to note its end is a warning.
+    async fn note_end(&mut self, session: &Session) {
+        let entry = Entry::of(Kind::RunFinished);
+        let role = self.params.history.role.as_deref();
+        let sql = self.params.author.insert_sql(&entry);
+        if let Err(error) = bootstrap::in_transaction(session.client(), role, &sql).await {
+            let warning = format!(
+                "the end of the run could not be journalled: {}",
+                connect::describe(&error)
+            );
+            (self.on_event)(Event::Warning(&warning));
+        }
+    }
+}
