@@ -27,9 +27,10 @@ demo: ## Show the main job on a throwaway server: apply, skip, race
 	@$(MAKE) --no-print-directory build
 	@tests/demo
 
-lint: ## Formatting and clippy, warnings are errors
+lint: ## Formatting, clippy and the documentation, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --quiet
 
 deny: ## Licences, sources, bans; advisories where the database can be fetched
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -1,8 +1,8 @@
 //! Runs what a plan says, on one session.
 //!
-//! A migration runs in one transaction with its history row ([`transactional`]), so it happens exactly once whatever is
+//! A migration runs in one transaction with its history row (`transactional`), so it happens exactly once whatever is
 //! killed when. One that PostgreSQL refuses in a transaction, or that ends its own transaction, runs in pieces
-//! ([`resumable`]), each of them journalled, so that a later run knows where to go on.
+//! (`resumable`), each of them journalled, so that a later run knows where to go on.
 
 pub mod failure;
 pub mod frame;

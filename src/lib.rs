@@ -1,4 +1,48 @@
 //! schemagate waits for PostgreSQL, lets exactly one of many racing pods migrate and lets the others skip.
+//!
+//! # The way of a run
+//!
+//! [`cli`] and [`config`] turn arguments and environment into a configuration, with every mistake told at once.
+//! [`commands`] knows the order of steps. [`source`] reads the folder, before anything is waited for. [`connect`] waits
+//! for the database. [`history`] takes one look, [`formats`] says which row belongs to which file, and [`plan`] decides
+//! what would run. If something would, [`runner`] takes the lock, looks again, lays the ground ([`bootstrap`]) and lets
+//! [`apply`] run it; when the lock is elsewhere, a table is busy or the connection is lost it starts from the first look.
+//! [`report`] tells people and machines.
+//!
+//! # What may import what
+//!
+//! Data flows down this list, and imports only go up it; nothing below [`commands`] sees the whole configuration.
+//!
+//! | module | owns | pure |
+//! | --- | --- | --- |
+//! | [`exit`] | the exit codes | yes |
+//! | [`migration`], [`problem`] | the vocabulary | yes |
+//! | [`sql`] | statements, directives, places of errors | yes |
+//! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
+//! | [`plan`] | what would run, or every conflict | yes |
+//! | [`wire`] | one simple-query message and its answer | no |
+//! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
+//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
+//! | [`source`] | the folder; the only module that opens migration files | no |
+//! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`shutdown`], [`stop`] | signals and the deadline | no |
+//! | [`apply`] | running a plan on one session | no |
+//! | [`bootstrap`] | what must stand before the first migration | no |
+//! | [`runner`] | the life of a run | no |
+//! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
+//! | [`error`], [`report`] | what ended a command, in words | no |
+//! | [`commands`] | the order of steps | no |
+//!
+//! # What always holds
+//!
+//! - A migration that runs in a transaction commits together with its history row, behind the lock, after a look at the
+//!   history in a statement younger than the lock ([`apply::frame`]).
+//! - Behind a transaction pooler no session-level lock is ever taken: it would stay on the pooled server.
+//! - A lost session is never silently replaced: the run starts again from the first look.
+//! - Nobody blocks in `pg_advisory_lock`: a blocked session holds a snapshot.
+//! - After a file everything it may have set is undone, in the file's own transaction; our SQL names every object with
+//!   its schema.
+//! - Only `main` reads the process's environment; a secret has no `Display`; DETAIL of the server goes to the log only.
 
 pub mod apply;
 pub mod bootstrap;

@@ -1,10 +1,21 @@
 //! Arguments and environment in, an exit code out.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
-use schemagate::{cli, commands, telemetry};
+use schemagate::{cli, commands, exit::ExitStatus, report::termination, telemetry};
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = format!(
+            "schemagate: exit {}: a bug: {panic}\nwhat to do: please report it with this message; the database rolls \
+             back what was not committed\n",
+            ExitStatus::Bug.code()
+        );
+        // Nobody is left to tell that standard error is closed.
+        let _ = std::io::stderr().write_all(message.as_bytes());
+        termination::write(&message);
+        std::process::exit(ExitStatus::Bug.code().into());
+    }));
     let status = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(invocation) => {
             telemetry::install(&invocation.config.log);
@@ -12,6 +23,9 @@ fn main() -> ExitCode {
         }
         Err(exit) => {
             exit.print();
+            if exit.status != ExitStatus::Done {
+                termination::write(&exit.text);
+            }
             exit.status
         }
     };
