@@ -19,6 +19,7 @@ use tokio_postgres::Client;
 
 pub use failure::{Failure, SqlFailure};
 pub use frame::{Frame, Holding, Limits};
+use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
 
 use crate::{
@@ -135,8 +136,8 @@ impl Applier<'_> {
     }
 
     /// The rows that say that a migration is applied, in the tool's table and in the journal.
-    fn record(&self, migration: &Migration, duration_ms: &str) -> frame::Statements {
-        let mut out = frame::Statements::default();
+    fn record(&self, migration: &Migration, duration_ms: &str) -> Statements {
+        let mut out = Statements::default();
         out.push(&crate::formats::insert_sql(
             self.source.format,
             self.table,
@@ -159,11 +160,15 @@ impl Applier<'_> {
 
     /// Ends a transaction that an error has broken, and notes the failure. A failure of this is not told: the first
     /// error matters, and the connection's end rolls back as well.
-    async fn after_failure(&self, failure: &Failure) {
+    async fn after_failure(&self, failure: &Failure, leaks: Leaks) {
         if matches!(failure, Failure::Connection(_)) {
             return;
         }
-        let _ = wire::execute(self.client(), "ROLLBACK").await;
+        // One message: behind a pooler the next one may meet another server connection.
+        let mut sql = Statements::default();
+        sql.push("ROLLBACK");
+        sql.append(&self.frame.untransactional(leaks));
+        let _ = wire::execute(self.client(), &sql.sql).await;
         if let Failure::Sql(sql) = failure
             && self.journal
         {
@@ -204,13 +209,6 @@ fn no_zero(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then_some(limit)
 }
 
-/// Whether the text may leave prepared statements behind; a `PREPARE` inside a function body counts.
-fn prepares(text: &str) -> bool {
-    text.as_bytes()
-        .windows(7)
-        .any(|window| window.eq_ignore_ascii_case(b"prepare"))
-}
-
 /// What went wrong when the journal is needed and cannot be had.
 pub fn journal_needed(what: &str, database: &str, user: &str) -> Failure {
     Failure::Refused {
@@ -235,15 +233,6 @@ pub fn journal_grant(database: &str, user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prepared_statements_are_suspected_anywhere() {
-        assert!(prepares(
-            "DO $$ BEGIN EXECUTE 'Prepare x AS SELECT 1'; END $$"
-        ));
-        assert!(!prepares("CREATE TABLE prep (a int)"));
-        assert!(!prepares(""));
-    }
 
     #[test]
     fn a_directive_of_zero_is_no_limit() {

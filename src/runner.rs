@@ -23,7 +23,7 @@ use crate::{
     formats::{self, Format},
     history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys, Patience},
-    migration::{TableName, TransactionMode},
+    migration::{Migration, TableName, TransactionMode},
     plan::{self, Plan, Policy},
     source::Source,
     stop::{Cause, Stop},
@@ -110,7 +110,7 @@ pub struct Runner<'a> {
     /// What has been applied so far.
     done: &'a RefCell<Vec<Done>>,
     /// What is or was under way when the connection ended.
-    under_way: Option<String>,
+    under_way: Option<Migration>,
     lost: u32,
     retries: u32,
     repeats: u32,
@@ -221,7 +221,10 @@ impl Runner<'_> {
         })
         .await;
         connected.map_err(|error| match &self.under_way {
-            Some(version) => Error::Lost(format!("{version} was under way: {error}")),
+            Some(migration) => Error::Lost(format!(
+                "{} ({}) was under way: {error}",
+                migration.version, migration.path
+            )),
             None => Error::Connect(error),
         })
     }
@@ -343,7 +346,7 @@ impl Runner<'_> {
 
     /// After a lost connection: the look behind the lock has told whether the commit went through.
     fn note_fate(&mut self, snapshot: &Snapshot, plan: &Plan) {
-        let Some(version) = self.under_way.take() else {
+        let Some(Migration { version, .. }) = self.under_way.take() else {
             return;
         };
         let committed = !plan
@@ -421,7 +424,10 @@ impl Runner<'_> {
         }
         (self.on_event)(Event::Lost {
             error: text,
-            version: self.under_way.as_deref(),
+            version: self
+                .under_way
+                .as_ref()
+                .map(|migration| migration.version.as_str()),
         });
         Ok(())
     }

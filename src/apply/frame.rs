@@ -68,6 +68,15 @@ pub struct Limits {
     pub statement: Option<Duration>,
 }
 
+/// What a file may leave behind that no rollback takes away, suspected from its words: a function body counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leaks {
+    /// Prepared statements.
+    pub prepares: bool,
+    /// Session-level advisory locks.
+    pub locks: bool,
+}
+
 /// Text to send with the number of statements in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statements {
@@ -75,6 +84,33 @@ pub struct Statements {
     pub sql: String,
     /// How many.
     pub count: usize,
+}
+
+// === impl Leaks ===
+
+impl Leaks {
+    /// Of a file's text.
+    pub fn of(text: &str) -> Self {
+        Self {
+            prepares: mentions(text, b"prepare"),
+            locks: mentions(text, b"advisory"),
+        }
+    }
+
+    /// Of several files.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            prepares: self.prepares || other.prepares,
+            locks: self.locks || other.locks,
+        }
+    }
+}
+
+fn mentions(text: &str, word: &[u8]) -> bool {
+    text.as_bytes()
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
 }
 
 // === impl Statements ===
@@ -85,6 +121,12 @@ impl Statements {
         self.sql.push_str(statement);
         self.sql.push(';');
         self.count += 1;
+    }
+
+    /// Adds others behind.
+    pub fn append(&mut self, others: &Self) {
+        self.sql.push_str(&others.sql);
+        self.count += others.count;
     }
 
     /// All but the first statement.
@@ -133,9 +175,8 @@ impl Frame {
         out
     }
 
-    /// Step 6 without the release of the savepoint. `prepares` says that the file may have left prepared statements;
-    /// they are not dropped needlessly, because a pooler may keep the application's own on the same server connection.
-    pub fn clean(&self, prepares: bool) -> Statements {
+    /// Step 6 without the release of the savepoint.
+    pub fn clean(&self, leaks: Leaks) -> Statements {
         let mut out = Statements::default();
         for statement in RESETS
             .into_iter()
@@ -143,12 +184,24 @@ impl Frame {
         {
             out.push(statement);
         }
-        if prepares {
-            out.push("DEALLOCATE ALL");
-        }
+        out.append(&self.untransactional(leaks));
         out.push(&self.session_settings());
         if let Some(role) = &self.role {
             out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
+        }
+        out
+    }
+
+    /// What outlives even a rollback. Both would take things from the application too, where a pooler keeps them on the
+    /// same server connection, so they are said only where the file gives reason; and our own lock is a session-level
+    /// lock on a direct connection.
+    pub fn untransactional(&self, leaks: Leaks) -> Statements {
+        let mut out = Statements::default();
+        if leaks.prepares {
+            out.push("DEALLOCATE ALL");
+        }
+        if leaks.locks && self.holding != Holding::Session {
+            out.push("SELECT pg_catalog.pg_advisory_unlock_all()");
         }
         out
     }
@@ -258,8 +311,8 @@ mod tests {
             let frame = frame(holding, 150_000);
             for statements in [
                 frame.begin(&Limits::default()),
-                frame.clean(true),
-                frame.clean(false),
+                frame.clean(Leaks::of("PREPARE, pg_advisory_lock")),
+                frame.clean(Leaks::default()),
                 frame.commit(),
             ] {
                 assert_eq!(statements.sql.matches(';').count(), statements.count);
@@ -295,5 +348,28 @@ mod tests {
         assert_eq!(milliseconds(Some(Duration::from_micros(10))), "1");
         assert_eq!(milliseconds(Some(Duration::from_secs(2))), "2000");
         assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX.to_string());
+    }
+
+    #[test]
+    fn leaks_are_suspected_anywhere() {
+        let of = |text| {
+            let leaks = Leaks::of(text);
+            (leaks.prepares, leaks.locks)
+        };
+        assert_eq!(
+            of("DO $$ BEGIN EXECUTE 'Prepare x AS SELECT 1'; END $$"),
+            (true, false)
+        );
+        assert_eq!(of("SELECT PG_ADVISORY_LOCK(1)"), (false, true));
+        assert_eq!(of("CREATE TABLE prep (a int)"), (false, false));
+        assert_eq!(of(""), (false, false));
+    }
+
+    #[test]
+    fn our_own_session_lock_is_not_given_back() {
+        let leaks = Leaks::of("SELECT pg_advisory_lock(1)");
+        let clean = |holding| frame(holding, 150_000).clean(leaks).sql;
+        assert!(!clean(Holding::Session).contains("unlock_all"));
+        assert!(clean(Holding::Transaction).contains("unlock_all"));
     }
 }

@@ -13,10 +13,9 @@ use serde_json::Value;
 
 use super::{
     Applier, Event, Failure, Frame, Holding, Mode, SqlFailure,
-    frame::{ALREADY_APPLIED, SAVEPOINT, Statements},
+    frame::{ALREADY_APPLIED, Leaks, SAVEPOINT, Statements},
     holder::HolderSession,
     prepare::Job,
-    prepares,
     sender::Sender,
     transactional::{SINCE_BEGIN, SendOrOwn, send_chunks},
 };
@@ -215,7 +214,7 @@ impl Applier<'_> {
         sender.own(&after.sql, after.count);
         let clean = self
             .frame
-            .clean(prepares(&piece.script.text()[piece.unit.range.clone()]));
+            .clean(Leaks::of(&piece.script.text()[piece.unit.range.clone()]));
         sender.own(&clean.sql, clean.count);
         let row = self.piece_row(
             Kind::StatementDone,
@@ -294,7 +293,7 @@ impl Applier<'_> {
             .ok()
             .map_err(Failure::of_own);
         if let Err(failure) = &outcome {
-            self.after_failure(failure).await;
+            self.after_failure(failure, Leaks::default()).await;
         }
         outcome
     }

@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    Applier, Event, Failure, SqlFailure,
+    Applier, Event, Failure, Leaks, SqlFailure,
     frame::{SAVEPOINT, Statements},
     prepare::Job,
-    prepares,
     sender::{MESSAGE_BYTES, Piece, SendError, Sender},
 };
 use crate::{
@@ -95,7 +94,7 @@ impl Applier<'_> {
         let mut after = Statements::default();
         after.push(&format!("RELEASE SAVEPOINT {SAVEPOINT}"));
         sender.own(&after.sql, after.count);
-        let clean = self.frame.clean(prepares(script.text()));
+        let clean = self.frame.clean(Leaks::of(script.text()));
         sender.own(&clean.sql, clean.count);
         let duration = if one_message {
             SINCE_MESSAGE
@@ -124,7 +123,11 @@ impl Applier<'_> {
             Err(SendOrOwn::Own(failure)) => failure,
             Err(SendOrOwn::Send(error)) => self.failure(error, jobs),
         };
-        self.after_failure(&failure).await;
+        let scripts = jobs.iter().filter_map(|job| job.script().ok());
+        let leaks = scripts
+            .map(|script| Leaks::of(script.text()))
+            .fold(Leaks::default(), Leaks::or);
+        self.after_failure(&failure, leaks).await;
         Err(failure)
     }
 

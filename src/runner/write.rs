@@ -108,7 +108,7 @@ impl Runner<'_> {
             stop,
             on_event: &mut |event| match event {
                 apply::Event::Starting(migration) => {
-                    *under_way = Some(migration.version.clone());
+                    *under_way = Some(migration.clone());
                     on_event(Event::Starting(migration));
                 }
                 apply::Event::Cancellable(canceller) => *cancellable.borrow_mut() = canceller,

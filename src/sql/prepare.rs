@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::sql::kind::{self, FENCE_SAVEPOINT, Kind};
 use crate::sql::lex::{Lexeme, Token, Tokens};
 use crate::sql::position::count_lines;
-use crate::sql::session::{Session, Setting, misreads};
+use crate::sql::session::{Misreading, Session, Setting, misreads};
 use crate::sql::split::{Bounds, Data, Splitter, Step};
 use crate::sql::summary::{Mark, Summary};
 use crate::sql::{Issue, Script, directive};
@@ -63,6 +63,8 @@ struct Pass<'m> {
     divided: bool,
     counted: usize,
     line: u32,
+    /// From here on the server would read backslashes in strings in another way, for this reason.
+    backslashes: Option<(usize, &'static str)>,
 }
 
 // === impl Pass ===
@@ -84,6 +86,7 @@ impl<'m> Pass<'m> {
             divided: !options.in_transaction,
             counted: 0,
             line: 1,
+            backslashes: None,
         }
     }
 
@@ -192,7 +195,12 @@ impl<'m> Pass<'m> {
                 "the data of COPY … FROM stdin begins on the next line; put this on a line of its own behind the data",
             ),
         }
-        let kind = kind::classify(&self.text[bounds.start..bounds.body_end]);
+        let text = &self.text[bounds.start..bounds.body_end];
+        let kind = kind::classify(text);
+        if let Some((at, reason)) = self.backslashes.filter(|_| has_backslash(text)) {
+            self.issue(at, reason);
+            self.backslashes = None;
+        }
         self.judge(bounds, &kind);
         self.divides(bounds, &kind);
     }
@@ -234,8 +242,12 @@ impl<'m> Pass<'m> {
     }
 
     fn session(&mut self, bounds: &Bounds, session: &Session) {
-        if let Some(reason) = misreads(&self.text[bounds.start..bounds.body_end], session) {
-            self.issue(bounds.start, reason);
+        match misreads(&self.text[bounds.start..bounds.body_end], session) {
+            Some(Misreading::OfAnything(reason)) => self.issue(bounds.start, reason),
+            Some(Misreading::OfBackslashes(reason)) => {
+                self.backslashes.get_or_insert((bounds.start, reason));
+            }
+            None => {}
         }
         if !session.local {
             let what = match &session.setting {
@@ -336,6 +348,15 @@ fn refusal(kind: &Kind) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Whether a string without prefix holds a backslash.
+fn has_backslash(text: &str) -> bool {
+    text.contains('\\')
+        && Tokens::new(text).any(|token| {
+            let written = token.of(text);
+            token.lexeme == Lexeme::Text && written.starts_with('\'') && written.contains('\\')
+        })
 }
 
 #[cfg(test)]

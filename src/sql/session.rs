@@ -35,6 +35,15 @@ pub(super) enum Change {
     None,
 }
 
+/// What the server would read in another way than we do, behind a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misreading {
+    /// Everything.
+    OfAnything(&'static str),
+    /// Backslashes in plain strings.
+    OfBackslashes(&'static str),
+}
+
 // === impl Setting ===
 
 impl Setting {
@@ -69,7 +78,8 @@ pub(super) fn set(words: &mut Words<'_>) -> Change {
         return change(local, Setting::SessionAuthorization);
     }
     if session && words.is("characteristics") {
-        return Change::Transaction;
+        // The defaults of later transactions, not the modes of this one.
+        return change(local, Setting::named("default_transaction_modes"));
     }
     if words.take("session") {
         return if words.is("authorization") {
@@ -158,7 +168,7 @@ fn last_argument(words: &mut Words<'_>) -> Option<bool> {
 
 /// Why a file with this setting would not mean the same as it does in psql, which sends statement by statement: a
 /// message is read as a whole before its first statement runs.
-pub(super) fn misreads(text: &str, session: &Session) -> Option<&'static str> {
+pub(super) fn misreads(text: &str, session: &Session) -> Option<Misreading> {
     let Setting::Other(name) = &session.setting else {
         return None;
     };
@@ -167,15 +177,17 @@ pub(super) fn misreads(text: &str, session: &Session) -> Option<&'static str> {
         "standard_conforming_strings"
             if matches!(value.as_str(), "off" | "false" | "no" | "0" | "f" | "n") =>
         {
-            Some(
+            Some(Misreading::OfBackslashes(
                 "standard_conforming_strings = off would change how the strings behind it are read; remove the line \
                  and write strings with backslash escapes as E'…'",
-            )
+            ))
         }
         "client_encoding"
             if !matches!(value.as_str(), "utf8" | "utf-8" | "unicode" | "default") =>
         {
-            Some("files are sent as UTF-8; remove the line, and save the file as UTF-8")
+            Some(Misreading::OfAnything(
+                "files are sent as UTF-8; remove the line, and save the file as UTF-8",
+            ))
         }
         _ => None,
     }

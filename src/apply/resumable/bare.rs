@@ -6,7 +6,7 @@ use super::{Piece, dirty};
 use crate::{
     apply::{
         Applier, Event, Failure, Limits, SqlFailure,
-        frame::{RESETS, SAVEPOINT, Statements, milliseconds, set_configs},
+        frame::{Leaks, RESETS, SAVEPOINT, Statements, milliseconds, set_configs},
         holder::HolderSession,
         inspect::{self, Verdict},
         transactional::locate,
@@ -97,7 +97,7 @@ impl Applier<'_> {
             self.piece_row(Kind::Intent, piece, migration, None, Some(detail))
         ));
         let returning = sql.count - 1;
-        let clean = self.frame.clean(false);
+        let clean = self.frame.clean(Leaks::default());
         let commit = self.frame.commit();
         let text = format!("{}{}{}", sql.sql, clean.sql, commit.sql);
         let mut reply = wire::query(self.client(), &text).await;
@@ -106,7 +106,7 @@ impl Applier<'_> {
             (Ok(detail), None) => return Ok(parse(detail.as_deref())),
             (Err(error), _) | (Ok(_), Some(error)) => Failure::of_own(error),
         };
-        self.after_failure(&outcome).await;
+        self.after_failure(&outcome, Leaks::default()).await;
         Err(outcome)
     }
 
@@ -289,7 +289,7 @@ impl Applier<'_> {
             quote_ident(&index)
         ));
         let failure = Failure::Sql(Box::new(sql));
-        self.after_failure(&failure).await;
+        self.after_failure(&failure, Leaks::default()).await;
         Err(failure)
     }
 

@@ -172,7 +172,19 @@ fn the_fence_is_left_alone() {
 #[test]
 fn settings_that_change_how_text_is_read_are_refused() {
     refused("SET client_encoding = 'LATIN1';", 1, 1, "UTF-8");
-    refused("SET standard_conforming_strings = off;", 1, 1, "E'…'");
+    refused(
+        "SET standard_conforming_strings = off; SELECT 'a\\b'",
+        1,
+        1,
+        "E'…'",
+    );
+    for harmless in ["'a'", "E'a\\b'", "$$a\\b$$", "/* \\ */ 1"] {
+        let text = format!("SET standard_conforming_strings = off; SELECT {harmless}");
+        assert!(
+            Script::prepare(text.clone(), Options::default()).is_ok(),
+            "{text}"
+        );
+    }
 }
 
 #[test]
