@@ -223,6 +223,32 @@ fn a_cut_connection_is_taken_up_again() {
     );
 }
 
+/// The commit goes through on the server, and the answer never arrives.
+#[test]
+fn the_fate_of_a_commit_without_an_answer_is_learnt() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[
+        ("0001_once.sql", "CREATE TABLE once (id int); SELECT pg_sleep(1);"),
+        ("0002_next.sql", "CREATE TABLE next (id int);"),
+    ]);
+    let proxy = Proxy::to(Server::debian().port());
+    let running = Schemagate::migrate(&database, &folder)
+        .url(&database.url_at(proxy.port()))
+        .spawn();
+    database.schemagate_runs("pg_sleep");
+    proxy.hold();
+    eventually!(database.has_table("once"), "0001 is not committed");
+    proxy.cut();
+    running
+        .wait()
+        .assert_code(0)
+        .assert_says("lost during 0001, which was committed");
+    assert_eq!(
+        database.value("SELECT string_agg(version, ',' ORDER BY serial) FROM schemagate.history"),
+        "0001,0002"
+    );
+}
+
 #[test]
 fn a_server_that_vanishes_is_10_and_nothing_is_half_applied() {
     let server = Server::own();

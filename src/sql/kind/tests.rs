@@ -154,12 +154,19 @@ fn what_only_looks_like_a_setting() {
     for transaction in [
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         "SET LOCAL TRANSACTION READ ONLY",
-        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         "SET transaction_isolation = 'serializable'",
         "SELECT set_config('transaction_read_only', 'on', true)",
     ] {
         check(transaction, &Kind::SetTransaction);
     }
+    let defaults = Session {
+        local: false,
+        setting: Setting::Other("default_transaction_modes".to_owned()),
+    };
+    check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        &Kind::Session(defaults),
+    );
 }
 
 #[test]

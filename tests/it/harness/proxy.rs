@@ -66,8 +66,9 @@ impl Proxy {
         self.link.held.store(true, Ordering::Relaxed);
     }
 
-    /// Closes every connection. New ones work.
+    /// Closes every connection. New ones work, and what was held back is lost.
     pub(crate) fn cut(&self) {
+        self.link.held.store(false, Ordering::Relaxed);
         for stream in self.link.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
