@@ -9,5 +9,5 @@
 pub mod holder;
 pub mod key;
 
-pub use holder::{Holder, Patience};
+pub use holder::{Holder, Patience, label};
 pub use key::LockKeys;

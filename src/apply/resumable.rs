@@ -24,6 +24,7 @@ use crate::{
         self,
         journal::{self, Entry, Kind},
     },
+    lock::label,
     migration::{Migration, quote_literal},
     sql::{Script, Unit, UnitKind, Units, excerpt},
     wire,
@@ -203,6 +204,7 @@ impl Applier<'_> {
     async fn send_piece(&self, piece: &Piece<'_>) -> Result<(), SendOrOwn> {
         let migration = self.migration(piece.job);
         let mut sender = Sender::new(self.client());
+        sender.own(&label(&migration.version), 0);
         let before = self.open_piece(piece, migration);
         sender.own(&before.sql, before.count);
         let chunks = piece

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     connect,
+    lock::label,
     migration::Migration,
     sql::{Chunk, Chunks, Script},
 };
@@ -32,6 +33,7 @@ impl Applier<'_> {
     async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
         let begin = self.frame.begin(&self.limits_of(migration));
         let mut sender = Sender::new(self.client());
+        sender.own(&label(&migration.version), 0);
         sender.own(&begin.sql, begin.count);
         self.send_file(&mut sender, job, 0).await?;
         self.send_commit(&mut sender).await
@@ -61,6 +63,7 @@ impl Applier<'_> {
             let migration = &self.source.migrations[job.migration];
             (self.on_event)(Event::Starting(migration));
             let begin = self.frame.begin(&self.limits_of(migration));
+            sender.own(&label(&migration.version), 0);
             if index == 0 {
                 sender.own(&begin.sql, begin.count);
             } else {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{lock::LockKeys, wire::Row};
+use crate::{lock::LockKeys, sql::excerpt, wire::Row};
 
 /// A heartbeat older than this is no heartbeat: the holder sends one every 5 s.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
@@ -97,6 +97,14 @@ impl Holder {
         })
     }
 
+    /// What it runs or ran last: the migration where it is one of ours, else the statement without its literals.
+    fn runs(&self) -> String {
+        match label_of(&self.query) {
+            Some(version) => format!("migration {version}"),
+            None => excerpt(&self.query),
+        }
+    }
+
     /// A running statement that does not itself wait for a lock, or a fresh heartbeat.
     pub fn makes_progress(&self) -> bool {
         match self.state.as_deref() {
@@ -109,6 +117,16 @@ impl Holder {
             None => self.busy && !self.waiting,
         }
     }
+}
+
+/// A comment in front of our messages: the view shows the first 1024 bytes of a query, and the fence fills them.
+pub fn label(version: &str) -> String {
+    format!("/* schemagate: {} */ ", version.replace("*/", "* /"))
+}
+
+fn label_of(query: &str) -> Option<&str> {
+    let rest = query.strip_prefix("/* schemagate: ")?;
+    rest.split_once(" */").map(|(version, _)| version)
 }
 
 impl fmt::Display for Holder {
@@ -126,7 +144,10 @@ impl fmt::Display for Holder {
         if self.waiting {
             write!(f, ", itself waiting for a lock")?;
         }
-        Ok(())
+        match self.runs() {
+            runs if runs.is_empty() => Ok(()),
+            runs => write!(f, ", {runs}"),
+        }
     }
 }
 
@@ -202,6 +223,19 @@ mod tests {
         check(holder(None, 0, false, true), true);
         check(holder(None, 0, true, true), false);
         check(holder(None, 0, false, false), false);
+    }
+
+    #[test]
+    fn says_what_runs() {
+        let mut one = holder(Some("active"), 1, false, false);
+        one.query = format!("{}BEGIN; CREATE TABLE t ()", label("0004_*/_users"));
+        assert!(
+            one.to_string()
+                .ends_with(", active, migration 0004_* /_users"),
+            "{one}"
+        );
+        one.query = "SELECT 'secret'".to_owned();
+        assert!(one.to_string().ends_with(", active, SELECT '…'"), "{one}");
     }
 
     #[test]

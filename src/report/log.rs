@@ -15,6 +15,7 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
             info!(%holder, next_look_ms = millis(*next_in), "lock is held elsewhere");
         }
         Event::LockTaken { key } => debug!(key, "lock taken"),
+        Event::RunStarted { wal, at } => info!(wal, at, "run started"),
         Event::Starting(migration) => {
             debug!(version = %migration.version, path = %migration.path, "applying");
         }

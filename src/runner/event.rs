@@ -21,6 +21,13 @@ pub enum Event<'a> {
         /// The key.
         key: i64,
     },
+    /// The first write is about to happen.
+    RunStarted {
+        /// The WAL position, to which a person may want to go back.
+        wal: &'a str,
+        /// The server's time.
+        at: &'a str,
+    },
     /// A migration is about to be sent.
     Starting(&'a Migration),
     /// A migration is in the history.

@@ -13,7 +13,13 @@ use crate::{
         journal::{Entry, Kind},
     },
     plan::Plan,
+    wire,
 };
+
+/// Where the server stands in its log, and when.
+///
+/// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
+const WHERE_IN_WAL: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, pg_catalog.clock_timestamp()::pg_catalog.text";
 
 // === impl Runner ===
 
@@ -47,8 +53,8 @@ impl Runner<'_> {
             &mut |warning| (self.on_event)(Event::Warning(warning)),
         )
         .await?;
-        if ground.journal && !self.started {
-            self.note_start(session, snapshot, &frame).await?;
+        if !self.started {
+            self.note_start(session, snapshot, ground.journal).await?;
         }
         if !ground.journal && jobs.iter().any(Job::needs_journal) {
             return Err(Error::Apply(apply::journal_needed(
@@ -174,17 +180,26 @@ impl Runner<'_> {
         &mut self,
         session: &Session,
         snapshot: &Snapshot,
-        frame: &Frame,
+        journal: bool,
     ) -> Result<(), Error> {
-        let author = &self.params.author;
-        let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-        if snapshot.rows.is_empty() {
-            sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
+        let mut reply = wire::query(session.client(), WHERE_IN_WAL).await;
+        let rows = reply.rows(0).map_err(of_own)?;
+        let text = |column: usize| rows.first()?.get(column)?.as_deref();
+        (self.on_event)(Event::RunStarted {
+            wal: text(0).unwrap_or_default(),
+            at: text(1).unwrap_or_default(),
+        });
+        if journal {
+            let author = &self.params.author;
+            let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
+            if snapshot.rows.is_empty() {
+                sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
+            }
+            let role = self.params.history.role.as_deref();
+            bootstrap::in_transaction(session.client(), role, &sql)
+                .await
+                .map_err(of_own)?;
         }
-        let role = frame.role.as_deref();
-        bootstrap::in_transaction(session.client(), role, &sql)
-            .await
-            .map_err(of_own)?;
         self.started = true;
         Ok(())
     }

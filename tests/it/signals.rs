@@ -228,7 +228,10 @@ fn a_cut_connection_is_taken_up_again() {
 fn the_fate_of_a_commit_without_an_answer_is_learnt() {
     let database = Server::debian().database();
     let folder = Folder::sql(&[
-        ("0001_once.sql", "CREATE TABLE once (id int); SELECT pg_sleep(1);"),
+        (
+            "0001_once.sql",
+            "CREATE TABLE once (id int); SELECT pg_sleep(1);",
+        ),
         ("0002_next.sql", "CREATE TABLE next (id int);"),
     ]);
     let proxy = Proxy::to(Server::debian().port());
