@@ -23,7 +23,7 @@ use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
 
 use crate::{
-    connect::{self, Canceller, Session},
+    connect::{self, Session},
     formats::Shape,
     history::journal::{self, Author, Entry, Kind},
     migration::{Migration, TableName, TransactionMode, quote_literal},
@@ -69,8 +69,6 @@ pub struct Applier<'a> {
 pub enum Event<'a> {
     /// A migration is about to be sent.
     Starting(&'a Migration),
-    /// Something can be cancelled now (`Some`), or nothing can (`None`).
-    Cancellable(Option<Canceller>),
     /// A migration is in the history.
     Applied {
         /// Which.
@@ -96,12 +94,10 @@ impl Applier<'_> {
             (self.on_event)(Event::Starting(migration));
             let started = Instant::now();
             job.load(self.source)?;
-            (self.on_event)(Event::Cancellable(Some(self.session.canceller())));
             let outcome = match &job.mode {
                 Mode::Transaction => self.each(job).await,
                 Mode::Pieces(_) => self.pieces(job).await,
             };
-            (self.on_event)(Event::Cancellable(None));
             job.unload();
             outcome?;
             (self.on_event)(Event::Applied {

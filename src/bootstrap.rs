@@ -5,6 +5,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
     apply::{Failure, Frame, Limits, failure, journal_grant},
+    exit::ExitStatus,
     formats::{
         self, Shape,
         foreign::{self, Foreign, Own},
@@ -42,6 +43,7 @@ pub async fn lay(
     params: &history::Params,
     snapshot: &Snapshot,
     frame: &Frame,
+    limits: &Limits,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Ground, Error> {
     let journal = lay_journal(client, snapshot, frame, warn).await?;
@@ -49,14 +51,14 @@ pub async fn lay(
     let shape = match snapshot.shape {
         None => {
             let sql = formats::create_sql(params.format, &params.table, schema_exists);
-            fenced(client, frame, &sql)
+            fenced(client, frame, limits, &sql)
                 .await
                 .map_err(|error| own(error, snapshot))?;
             params.format.new_shape()
         }
         Some(shape) if formats::needs_upgrade(params.format, shape) => {
             let upgrade = formats::upgrade(&params.table, &source.migrations, &snapshot.rows)?;
-            fenced(client, frame, &upgrade.sql)
+            fenced(client, frame, limits, &upgrade.sql)
                 .await
                 .map_err(|error| own(error, snapshot))?;
             Shape::V1
@@ -160,9 +162,10 @@ fn is_duplicate(error: &tokio_postgres::Error) -> bool {
 pub async fn fenced(
     client: &Client,
     frame: &Frame,
+    limits: &Limits,
     sql: &str,
 ) -> Result<(), tokio_postgres::Error> {
-    let begin = frame.begin(&Limits::default());
+    let begin = frame.begin(limits);
     send(
         client,
         &format!("{}{sql};NOTIFY schemagate;COMMIT", begin.sql),
@@ -201,8 +204,8 @@ fn own(error: tokio_postgres::Error, snapshot: &Snapshot) -> Error {
         .map(|db| db.message().to_owned())
         .unwrap_or_default();
     Error::Own(match Failure::of_own(error) {
-        Failure::Refused { what, .. } => Failure::Refused {
-            what: format!("the history table cannot be prepared: {what}"),
+        Failure::Sql(sql) if sql.exit_status() == ExitStatus::Refused => Failure::Refused {
+            what: format!("the history table cannot be prepared: {sql}"),
             next: failure::grant(&message, &snapshot.user),
         },
         other => other,

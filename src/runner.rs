@@ -160,9 +160,12 @@ pub async fn run(
         canceller.map(|canceller| async move { canceller.cancel().await })
     };
     match stop.guard(runner.life(), cancel).await {
-        (Some(Err(Error::Apply(Failure::Stopped))) | None, Some(cause)) => {
+        (Some(Err(Error::Apply(failure))), Some(cause))
+            if failure.is_cancelled() || matches!(failure, Failure::Stopped) =>
+        {
             Err(Error::Stopped(cause))
         }
+        (None, Some(cause)) => Err(Error::Stopped(cause)),
         (Some(Err(Error::Apply(Failure::Stopped))), None) => {
             Err(Error::Stopped(stop.cause().unwrap_or(Cause::Deadline)))
         }
@@ -260,11 +263,17 @@ impl Runner<'_> {
         } else {
             (snapshot, plan)
         };
-        self.note_fate(&snapshot, &plan);
+        // Without the lock an absent row means nothing yet: its transaction may still be running.
+        if holding == Holding::Session {
+            self.note_fate(&snapshot, &plan);
+        }
         if !needs_writing(&plan, &snapshot, self.source) {
+            self.note_fate(&snapshot, &plan);
             return Ok(Step::Finished(plan));
         }
+        *self.cancellable.borrow_mut() = Some(session.canceller());
         let outcome = self.write(session, &snapshot, &plan, frame, direct).await;
+        *self.cancellable.borrow_mut() = None;
         match outcome {
             Ok(()) => Ok(Step::Finished(plan)),
             Err(Error::Apply(Failure::LockHeld)) => {

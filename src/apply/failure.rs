@@ -94,9 +94,41 @@ impl Failure {
         if db.message().contains(super::frame::ALREADY_APPLIED) {
             return Self::AlreadyApplied;
         }
+        let mut sql = SqlFailure::new("the run", "schemagate's own statements", db);
+        "what was committed before stays, nothing is half applied".clone_into(&mut sql.rolled_back);
+        Self::of_sql(sql)
+    }
+
+    /// Worth another try, a missing privilege, or a failure.
+    pub(super) fn of_sql(sql: SqlFailure) -> Self {
+        if is_contention(&sql.code) {
+            Self::Contention(Box::new(sql))
+        } else {
+            Self::Sql(Box::new(sql))
+        }
+    }
+
+    /// The server cancelled the statement: by a timeout, or because we asked.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Sql(sql) if sql.code == SqlState::QUERY_CANCELED.code())
+    }
+
+    /// The second connection cannot be had.
+    pub(super) fn no_second_connection(why: &str, status: ExitStatus) -> Self {
+        let what = format!(
+            "a statement outside a transaction needs a second connection for the lock, and that cannot be had: {why}"
+        );
+        if status == ExitStatus::Locked {
+            let mut sql = SqlFailure::at("the run", "the lock's connection", "53300");
+            sql.message = what;
+            "nothing was run outside a transaction".clone_into(&mut sql.rolled_back);
+            return Self::Contention(Box::new(sql));
+        }
         Self::Refused {
-            what: connect::describe(&error),
-            next: String::new(),
+            what,
+            next: "allow the role two connections, or give schemagate a URL of its own (SCHEMAGATE_DATABASE_URL) that \
+                   goes to the server, not to the pooler"
+                .to_owned(),
         }
     }
 }
@@ -205,6 +237,10 @@ impl SqlFailure {
             "57014" => "the statement ran into a timeout: raise SCHEMAGATE_STATEMENT_TIMEOUT, or put \
                         `-- schemagate: statement-timeout=…` at the head of the file"
                 .to_owned(),
+            "25006" => "the role or the database is read only by default, which a statement outside a transaction \
+                        inherits: ALTER ROLE … RESET default_transaction_read_only, or give schemagate a URL that goes \
+                        to the server itself"
+                .to_owned(),
             "55P03" => "the locks were not obtained: run it when the table is less busy, or raise \
                         SCHEMAGATE_LOCK_TIMEOUT or SCHEMAGATE_LOCK_RETRIES"
                 .to_owned(),
@@ -212,6 +248,12 @@ impl SqlFailure {
         };
         format!("{}; {advice}", self.rolled_back)
     }
+}
+
+/// `lock_not_available`, `deadlock_detected`, `serialization_failure`: everything was rolled back, and it may work the
+/// next time.
+fn is_contention(code: &str) -> bool {
+    matches!(code, "55P03" | "40P01" | "40001")
 }
 
 /// The `GRANT` that a message about a missing privilege asks for. The server words it in its own language; then the

@@ -28,6 +28,13 @@ pub const SAVEPOINT: &str = "schemagate_fence";
 /// `RESET ALL` leaves role and session authorization alone.
 pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"];
 
+/// How the server reads the next message. `RESET ALL` goes back to the defaults of role and database, which may name
+/// another encoding than that of our files and another reading of backslashes.
+const READABLE: [(&str, &str); 2] = [
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+];
+
 /// A session that holds the lock idly is ended by the server after this time without a sign of life.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -92,8 +99,8 @@ impl Leaks {
     /// Of a file's text.
     pub fn of(text: &str) -> Self {
         Self {
-            prepares: mentions(text, b"prepare"),
-            locks: mentions(text, b"advisory"),
+            prepares: prepares(text),
+            locks: positions(text, b"advisory").next().is_some(),
         }
     }
 
@@ -107,10 +114,26 @@ impl Leaks {
     }
 }
 
-fn mentions(text: &str, word: &[u8]) -> bool {
-    text.as_bytes()
-        .windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word))
+/// `PREPARE name AS …` or `PREPARE name (…`; a column `prepared_at` or a sentence in a comment is none.
+fn prepares(text: &str) -> bool {
+    positions(text, b"prepare").any(|at| {
+        let name = text[at + b"prepare".len()..].trim_start();
+        let rest = name.trim_start_matches(|c: char| c.is_alphanumeric() || "_$\"".contains(c));
+        let rest = rest.trim_start();
+        let follows = rest.starts_with('(')
+            || rest
+                .get(..2)
+                .is_some_and(|word| word.eq_ignore_ascii_case("as"));
+        let spaced = text[at + b"prepare".len()..].starts_with(char::is_whitespace);
+        spaced && follows
+    })
+}
+
+fn positions<'t>(text: &'t str, word: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+    let windows = text.as_bytes().windows(word.len()).enumerate();
+    windows
+        .filter(move |(_, window)| window.eq_ignore_ascii_case(word))
+        .map(|(at, _)| at)
 }
 
 // === impl Statements ===
@@ -218,16 +241,16 @@ impl Frame {
     /// when this client is killed, cut off or stopped. Behind a pooler only our name, which the pooler believes to be set.
     pub fn session_settings(&self) -> String {
         if self.holding == Holding::Session {
-            let mut settings = self.watchfulness();
+            let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
+            settings.extend(self.watchfulness());
             if self.server_version >= 140_000 {
                 settings.push(("idle_session_timeout", milliseconds(Some(IDLE_LIMIT))));
             }
             set_configs(&settings, false)
         } else {
-            set_configs(
-                &[("application_name", self.application_name.clone())],
-                false,
-            )
+            let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
+            settings.push(("application_name", self.application_name.clone()));
+            set_configs(&settings, false)
         }
     }
 
@@ -361,7 +384,9 @@ mod tests {
             (true, false)
         );
         assert_eq!(of("SELECT PG_ADVISORY_LOCK(1)"), (false, true));
-        assert_eq!(of("CREATE TABLE prep (a int)"), (false, false));
+        assert_eq!(of("prepare y(int) AS SELECT $1"), (true, false));
+        assert_eq!(of("CREATE TABLE t (prepared_at text)"), (false, false));
+        assert_eq!(of("-- prepare the tables, as said"), (false, false));
         assert_eq!(of(""), (false, false));
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     migration::{TableName, quote_ident, quote_literal},
-    sql::{Bare, Name},
+    sql::{Bare, Name, ReindexTarget},
     wire::Row,
 };
 
@@ -45,14 +45,16 @@ pub(super) fn before_sql(bare: &Bare) -> String {
                 oids.join(", ")
             )
         }
-        Bare::ReindexConcurrently { .. } => {
-            "pg_catalog.jsonb_build_object('indexes', COALESCE((SELECT \
+        Bare::ReindexConcurrently { target, name } => format!(
+            "pg_catalog.jsonb_build_object('table', {}, 'indexes', COALESCE((SELECT \
              pg_catalog.jsonb_agg(i.indexrelid::pg_catalog.int8) FROM pg_catalog.pg_index i \
-             WHERE NOT i.indisvalid), '[]'))"
-                .to_owned()
-        }
+             WHERE NOT i.indisvalid), '[]'))",
+            reindexed_table(*target, name.as_ref())
+        ),
         Bare::DetachPartitionConcurrently { table, partition } => format!(
-            "pg_catalog.jsonb_build_object('parent', {}, 'child', {})",
+            "(SELECT pg_catalog.jsonb_build_object('parent', h.inhparent::pg_catalog.int8, \
+             'child', h.inhrelid::pg_catalog.int8) FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_inherits h \
+             ON h.inhparent = {} AND h.inhrelid = {})",
             oid_of(table),
             oid_of(partition)
         ),
@@ -75,16 +77,20 @@ pub(super) fn after_sql(bare: &Bare, before: &Value) -> Option<String> {
             }
             Some(new_indexes(&condition, before))
         }
-        Bare::ReindexConcurrently { .. } => Some(new_indexes(
-            "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'",
-            before,
-        )),
+        Bare::ReindexConcurrently { .. } => {
+            let mut condition = "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'".to_owned();
+            if let Some(table) = before["table"].as_i64() {
+                condition = format!("{condition} AND i.indrelid = {table}");
+            }
+            Some(new_indexes(&condition, before))
+        }
         Bare::DropIndexConcurrently { .. } => Some(format!(
             "SELECT 1 FROM pg_catalog.pg_class WHERE oid = ANY ({})",
             oid_array(&before["oids"])
         )),
         Bare::DetachPartitionConcurrently { .. } => Some(format!(
-            "SELECT h.inhdetachpending FROM pg_catalog.pg_inherits h WHERE h.inhparent = {} AND h.inhrelid = {}",
+            "SELECT h.inhdetachpending, h.inhparent::pg_catalog.regclass, h.inhrelid::pg_catalog.regclass \
+             FROM pg_catalog.pg_inherits h WHERE h.inhparent = {} AND h.inhrelid = {}",
             before["parent"].as_i64()?,
             before["child"].as_i64()?
         )),
@@ -100,34 +106,20 @@ pub(super) fn verdict(bare: &Bare, before: &Value, rows: &[Row]) -> Verdict {
             created(name.as_deref(), table, &leftovers(rows))
         }
         Bare::ReindexConcurrently { .. } => clear(&leftovers(rows)),
-        Bare::DetachPartitionConcurrently { table, partition } => {
-            match rows.first().and_then(|row| row.first()) {
-                None => Verdict::Done,
-                Some(pending) if pending.as_deref() == Some("t") => Verdict::Finish(format!(
-                    "ALTER TABLE {} DETACH PARTITION {} FINALIZE",
-                    qualified(table),
-                    qualified(partition)
-                )),
-                Some(_) => Verdict::Run,
-            }
+        Bare::DetachPartitionConcurrently { .. } => detached(before, rows),
+        // Gone is done only if it was there: a statement that names nothing has failed.
+        Bare::DropIndexConcurrently { .. } => {
+            let oids = before["oids"].as_array();
+            let existed = oids.is_some_and(|oids| {
+                !oids.is_empty() && oids.iter().all(|oid| oid.as_i64().is_some())
+            });
+            done_if(existed && rows.is_empty())
         }
-        Bare::DropIndexConcurrently { .. }
-        | Bare::DropDatabase(_)
-        | Bare::DropTablespace(_)
-        | Bare::DropSubscription(_) => {
-            if rows.is_empty() {
-                Verdict::Done
-            } else {
-                Verdict::Run
-            }
+        Bare::DropDatabase(_) | Bare::DropTablespace(_) | Bare::DropSubscription(_) => {
+            done_if(before["existed"] == Value::Bool(true) && rows.is_empty())
         }
         Bare::CreateDatabase(_) | Bare::CreateTablespace(_) | Bare::CreateSubscription(_) => {
-            let existed = before["existed"].as_bool().unwrap_or(true);
-            if rows.is_empty() || existed {
-                Verdict::Run
-            } else {
-                Verdict::Done
-            }
+            done_if(before["existed"] == Value::Bool(false) && !rows.is_empty())
         }
         // These end in the same state however often they run.
         Bare::Vacuum
@@ -144,21 +136,48 @@ pub(super) fn verdict(bare: &Bare, before: &Value, rows: &[Row]) -> Verdict {
 }
 
 /// After an index was built without an error: the invalid one that `IF NOT EXISTS` met, if any.
-pub(super) fn invalid_index_sql(bare: &Bare) -> Option<String> {
+pub(super) fn invalid_index_sql(bare: &Bare, before: &Value) -> Option<String> {
     let Bare::CreateIndexConcurrently {
-        name: Some(name),
-        table,
-        ..
+        name: Some(name), ..
     } = bare
     else {
         return None;
     };
     Some(format!(
-        "SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+        "SELECT c.oid::pg_catalog.regclass FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          WHERE i.indrelid = {} AND c.relname = {} AND c.relkind = 'i' AND NOT i.indisvalid",
-        oid_of(table),
+        before["table"].as_i64()?,
         quote_literal(name)
     ))
+}
+
+const fn done_if(done: bool) -> Verdict {
+    if done { Verdict::Done } else { Verdict::Run }
+}
+
+fn detached(before: &Value, rows: &[Row]) -> Verdict {
+    let text = |column: usize| rows.first()?.get(column)?.as_deref();
+    if rows.is_empty() {
+        return done_if(before["child"].as_i64().is_some());
+    }
+    match (text(0), text(1), text(2)) {
+        (Some("t"), Some(parent), Some(child)) => Verdict::Finish(format!(
+            "ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE"
+        )),
+        _ => Verdict::Run,
+    }
+}
+
+/// The table whose indexes are rebuilt; a schema or a database has many.
+fn reindexed_table(target: ReindexTarget, name: Option<&Name>) -> String {
+    match (target, name) {
+        (ReindexTarget::Table, Some(name)) => oid_of(name),
+        (ReindexTarget::Index, Some(name)) => format!(
+            "(SELECT x.indrelid::pg_catalog.int8 FROM pg_catalog.pg_index x WHERE x.indexrelid = {})",
+            oid_of(name)
+        ),
+        _ => "NULL".to_owned(),
+    }
 }
 
 /// An index that was not there before the statement.
@@ -387,6 +406,29 @@ mod tests {
             Verdict::Done,
         );
         check(
+            Bare::DropDatabase("typo".into()),
+            json(false),
+            &[],
+            Verdict::Run,
+        );
+        let dropped = |oids| {
+            (
+                Bare::DropIndexConcurrently {
+                    names: vec![],
+                    if_exists: false,
+                },
+                oids,
+            )
+        };
+        for (oids, expected) in [
+            (serde_json::json!({"oids": [5]}), Verdict::Done),
+            (serde_json::json!({"oids": [null]}), Verdict::Run),
+            (serde_json::json!({"oids": []}), Verdict::Run),
+        ] {
+            let (bare, before) = dropped(oids);
+            check(bare, before, &[], expected);
+        }
+        check(
             Bare::DropDatabase("d".into()),
             json(true),
             &one,
@@ -400,12 +442,18 @@ mod tests {
             table: name("p"),
             partition: name("c"),
         };
-        let pending = vec![vec![Some("t".to_owned())]];
-        assert!(matches!(
-            verdict(&detach, &Value::Null, &pending),
-            Verdict::Finish(_)
-        ));
-        assert_eq!(verdict(&detach, &Value::Null, &[]), Verdict::Done);
+        let pending = vec![
+            ["t", "s.p", "s.c"]
+                .map(|text| Some(text.to_owned()))
+                .to_vec(),
+        ];
+        let attached = serde_json::json!({"parent": 1, "child": 2});
+        assert_eq!(
+            verdict(&detach, &attached, &pending),
+            Verdict::Finish("ALTER TABLE s.p DETACH PARTITION s.c FINALIZE".to_owned())
+        );
+        assert_eq!(verdict(&detach, &attached, &[]), Verdict::Done);
+        assert_eq!(verdict(&detach, &Value::Null, &[]), Verdict::Run);
     }
 
     #[test]

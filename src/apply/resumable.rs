@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Applier, Event, Failure, Frame, Holding, Mode, SqlFailure,
+    Applier, Event, Failure, Mode, SqlFailure,
     frame::{ALREADY_APPLIED, Leaks, SAVEPOINT, Statements},
-    holder::HolderSession,
     prepare::Job,
     sender::Sender,
     transactional::{SINCE_BEGIN, SendOrOwn, send_chunks},
@@ -60,55 +59,6 @@ impl Applier<'_> {
         let Mode::Pieces(units) = &job.mode else {
             return self.each(job).await;
         };
-        let bare = units
-            .list
-            .iter()
-            .any(|unit| matches!(unit.kind, UnitKind::Bare(_)));
-        let frame = self.frame.clone();
-        let holder = if bare { self.hold().await? } else { None };
-        let outcome = self.run_pieces(job, units, holder.as_ref()).await;
-        if let Some(holder) = holder {
-            holder.release().await;
-        }
-        self.release_session_lock(&frame).await;
-        self.frame = frame;
-        outcome
-    }
-
-    /// Makes the lock cover statements outside a transaction: on this session where it is direct, by a second one
-    /// behind a pooler.
-    async fn hold(&mut self) -> Result<Option<HolderSession>, Failure> {
-        if self.frame.holding == Holding::Session {
-            return Ok(None);
-        }
-        if self.direct {
-            self.frame.holding = Holding::Session;
-            self.regain().await?;
-            return Ok(None);
-        }
-        let holder = HolderSession::open(self.connect, &self.frame).await?;
-        self.frame.holding = Holding::Elsewhere;
-        Ok(Some(holder))
-    }
-
-    /// Gives back a session-level lock that was taken for the pieces only.
-    async fn release_session_lock(&self, before: &Frame) {
-        if self.frame.holding == Holding::Session && before.holding != Holding::Session {
-            let sql = format!(
-                "SELECT pg_catalog.pg_advisory_unlock_all();{}",
-                before.session_settings()
-            );
-            // The end of the session releases it as well.
-            let _ = wire::execute(self.client(), &sql).await;
-        }
-    }
-
-    async fn run_pieces(
-        &mut self,
-        job: &Job,
-        units: &Units,
-        holder: Option<&HolderSession>,
-    ) -> Result<(), Failure> {
         let migration = self.migration(job).clone();
         let progress = self.progress(&migration).await?;
         if !progress.done.is_empty() || !progress.begun.is_empty() {
@@ -133,28 +83,33 @@ impl Applier<'_> {
                 number,
                 after: progress.after,
             };
-            let begun = progress.begun.get(&number);
-            match (&unit.kind, begun) {
-                (UnitKind::Transaction, None) => match self.in_transaction(&piece).await {
-                    // Only the server knew that it must run outside a transaction.
-                    Err(Failure::Sql(sql)) if unit.statements == 1 && refused_in_block(&sql) => {
-                        self.bare(&piece, None, None, holder).await?;
-                    }
-                    outcome => outcome?,
-                },
-                (UnitKind::Transaction, Some(_)) => {
-                    return Err(dirty(
-                        &piece,
-                        &migration,
-                        "the catalog does not show how far it came",
-                    ));
-                }
-                (UnitKind::Bare(bare), begun) => {
-                    self.bare(&piece, Some(bare), begun, holder).await?;
-                }
-            }
+            self.piece(&piece, &migration, progress.begun.get(&number))
+                .await?;
         }
         self.record_whole(job, &migration).await
+    }
+
+    async fn piece(
+        &mut self,
+        piece: &Piece<'_>,
+        migration: &Migration,
+        begun: Option<&Value>,
+    ) -> Result<(), Failure> {
+        match (&piece.unit.kind, begun) {
+            (UnitKind::Bare(bare), begun) => self.bare(piece, Some(bare), begun).await,
+            (UnitKind::Transaction, Some(_)) => Err(dirty(
+                piece,
+                migration,
+                "the catalog does not show how far it came",
+            )),
+            (UnitKind::Transaction, None) => match self.in_transaction(piece).await {
+                // Only the server knew that it must run outside a transaction.
+                Err(Failure::Sql(sql)) if piece.unit.statements == 1 && refused_in_block(&sql) => {
+                    self.bare(piece, None, None).await
+                }
+                outcome => outcome,
+            },
+        }
     }
 
     async fn progress(&self, migration: &Migration) -> Result<Progress, Failure> {
@@ -163,42 +118,62 @@ impl Applier<'_> {
             .await
             .map_err(Failure::of_own)?;
         let mut progress = Progress::default();
+        // The checksum that each piece was run with.
+        let mut run_with: BTreeMap<usize, String> = BTreeMap::new();
         for row in &rows {
             let text = |column: usize| row.get(column).and_then(Option::as_deref);
             let number = text(1).and_then(|number| number.parse().ok()).unwrap_or(0);
-            let id = text(4).and_then(|id| id.parse::<i64>().ok()).unwrap_or(0);
-            if progress.after == 0 {
-                progress.after = id - 1;
-            }
-            if text(0) == Some("failed") {
-                continue;
-            }
-            if text(2) != Some(migration.checksum.as_str()) {
-                return Err(Failure::Dirty {
-                    version: migration.version.clone(),
-                    what: format!(
-                        "{} was partly run with other content (piece {number}); the file has changed since",
-                        migration.path
-                    ),
-                });
-            }
-            if text(0) == Some("statement_done") {
-                progress.begun.remove(&number);
-                progress.done.insert(number);
-            } else {
-                let before = text(3)
-                    .and_then(|json| serde_json::from_str(json).ok())
-                    .unwrap_or(Value::Null);
-                progress.begun.entry(number).or_insert(before);
+            let detail: Value = text(3)
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default();
+            let checksum = text(2).unwrap_or_default().to_owned();
+            match text(0) {
+                Some("whole") => {
+                    progress.after = text(4).and_then(|id| id.parse().ok()).unwrap_or(0);
+                }
+                Some("statement_done") => {
+                    progress.begun.remove(&number);
+                    progress.done.insert(number);
+                    run_with.insert(number, checksum);
+                }
+                Some("intent") => {
+                    progress.begun.entry(number).or_insert(detail);
+                    run_with.insert(number, checksum);
+                }
+                // The server refused the statement, and the catalog shows that nothing of it is left.
+                Some("failed") if detail["undone"] == Value::Bool(true) => {
+                    progress.begun.remove(&number);
+                    run_with.remove(&number);
+                }
+                _ => {}
             }
         }
-        Ok(progress)
+        match run_with
+            .iter()
+            .find(|(_, checksum)| **checksum != migration.checksum)
+        {
+            Some((number, _)) => Err(Failure::Dirty {
+                version: migration.version.clone(),
+                what: format!(
+                    "{} was partly run with other content (piece {number}), and the file has changed since; restore the \
+                     file as it was, and put the change into a new migration",
+                    migration.path
+                ),
+            }),
+            None => Ok(progress),
+        }
     }
 
     /// A piece with its journal row in one transaction.
     async fn in_transaction(&mut self, piece: &Piece<'_>) -> Result<(), Failure> {
         let sent = self.send_piece(piece).await;
-        self.settle(sent, std::slice::from_ref(piece.job)).await
+        let job = std::slice::from_ref(piece.job);
+        self.settle(
+            sent,
+            job,
+            Some(&what_stays(piece, self.migration(piece.job))),
+        )
+        .await
     }
 
     async fn send_piece(&self, piece: &Piece<'_>) -> Result<(), SendOrOwn> {
@@ -298,6 +273,22 @@ impl Applier<'_> {
             self.after_failure(failure, Leaks::default()).await;
         }
         outcome
+    }
+}
+
+/// What became of the work when a piece fails.
+fn what_stays(piece: &Piece<'_>, migration: &Migration) -> String {
+    match piece.number {
+        1 => format!("nothing of {} stays", migration.version),
+        2 => format!(
+            "piece 1 of {} stays, the next run goes on with piece 2",
+            migration.version
+        ),
+        number => format!(
+            "pieces 1 to {} of {} stay, the next run goes on with piece {number}",
+            number - 1,
+            migration.version
+        ),
     }
 }
 

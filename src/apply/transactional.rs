@@ -27,7 +27,7 @@ impl Applier<'_> {
     pub(super) async fn each(&mut self, job: &Job) -> Result<(), Failure> {
         let migration = self.migration(job);
         let sent = self.send_each(job, migration).await;
-        self.settle(sent, std::slice::from_ref(job)).await
+        self.settle(sent, std::slice::from_ref(job), None).await
     }
 
     async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
@@ -41,11 +41,9 @@ impl Applier<'_> {
 
     /// All of them: the lock once, each file in its own savepoint and message, one commit.
     pub(super) async fn all(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
-        (self.on_event)(Event::Cancellable(Some(self.session.canceller())));
         let started = Instant::now();
         let sent = self.send_all(jobs).await;
-        (self.on_event)(Event::Cancellable(None));
-        self.settle(sent, jobs).await?;
+        self.settle(sent, jobs, None).await?;
         for job in jobs {
             let migration = &self.source.migrations[job.migration];
             (self.on_event)(Event::Applied {
@@ -120,12 +118,18 @@ impl Applier<'_> {
         &self,
         sent: Result<(), SendOrOwn>,
         jobs: &[Job],
+        what_stays: Option<&str>,
     ) -> Result<(), Failure> {
-        let failure = match sent {
+        let mut failure = match sent {
             Ok(()) => return Ok(()),
             Err(SendOrOwn::Own(failure)) => failure,
             Err(SendOrOwn::Send(error)) => self.failure(error, jobs),
         };
+        if let (Failure::Sql(sql) | Failure::Contention(sql), Some(what_stays)) =
+            (&mut failure, what_stays)
+        {
+            what_stays.clone_into(&mut sql.rolled_back);
+        }
         let scripts = jobs.iter().filter_map(|job| job.script().ok());
         let leaks = scripts
             .map(|script| Leaks::of(script.text()))
@@ -159,11 +163,7 @@ impl Applier<'_> {
             (Some(place), Ok(script)) => locate(&mut sql, script, place.statement, place.offset),
             _ => explain_frame(&mut sql, migration),
         }
-        match sql.code.as_str() {
-            // lock_not_available, deadlock_detected, serialization_failure
-            "55P03" | "40P01" | "40001" => Failure::Contention(Box::new(sql)),
-            _ => Failure::Sql(Box::new(sql)),
-        }
+        Failure::of_sql(sql)
     }
 }
 

@@ -141,7 +141,7 @@ impl Author {
             "SESSION_USER".to_owned()
         } else {
             format!(
-                "SESSION_USER || {}",
+                "SESSION_USER::pg_catalog.text OPERATOR(pg_catalog.||) {}",
                 quote_literal(&format!("@{}", self.pod))
             )
         }
@@ -158,23 +158,25 @@ pub fn create_sql(schema_exists: bool) -> String {
     };
     format!(
         "{schema}CREATE TABLE {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
-         at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), run uuid NOT NULL, history text NOT NULL, \
-         event text NOT NULL, version text, checksum text, statement int, duration_ms bigint, actor text, \
-         app_version text, wal pg_lsn, detail jsonb)"
+         at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), run pg_catalog.uuid NOT NULL, \
+         history pg_catalog.text NOT NULL, event pg_catalog.text NOT NULL, version pg_catalog.text, \
+         checksum pg_catalog.text, statement int, duration_ms bigint, actor pg_catalog.text, \
+         app_version pg_catalog.text, wal pg_catalog.pg_lsn, detail pg_catalog.jsonb)"
     )
 }
 
-/// What a migration that runs in pieces has left behind: event, piece, checksum, detail and id, oldest first, since it
-/// was last whole (applied, baselined or repaired).
+/// What a migration that runs in pieces has left behind since it was last whole (applied, baselined or repaired): event,
+/// piece, checksum, detail and id, oldest first. The first row, `whole`, has the id of the row that said so.
 pub fn pieces_sql(table: &TableName, version: &str) -> String {
     let history = quote_literal(&table.to_string());
     let version = quote_literal(version);
     format!(
-        "SELECT j.event, j.statement, j.checksum, j.detail::pg_catalog.text, j.id FROM {TABLE} j \
-         WHERE j.history = {history} AND j.version = {version} \
-         AND j.event IN ('intent', 'statement_done', 'failed') \
-         AND j.id > COALESCE((SELECT pg_catalog.max(w.id) FROM {TABLE} w WHERE w.history = {history} \
-           AND w.version = {version} AND w.event IN ('applied', 'baselined', 'repaired')), 0) ORDER BY j.id"
+        "WITH whole AS (SELECT COALESCE(pg_catalog.max(w.id), 0) AS id FROM {TABLE} w WHERE w.history = {history} \
+           AND w.version = {version} AND w.event IN ('applied', 'baselined', 'repaired')) \
+         SELECT 'whole', NULL::pg_catalog.int4, NULL, NULL, id FROM whole \
+         UNION ALL SELECT j.event, j.statement, j.checksum, j.detail::pg_catalog.text, j.id \
+         FROM {TABLE} j JOIN whole ON j.id > whole.id WHERE j.history = {history} AND j.version = {version} \
+         AND j.event IN ('intent', 'statement_done', 'failed') ORDER BY 5"
     )
 }
 
@@ -215,7 +217,10 @@ mod tests {
         let entry = Entry::about(Kind::Applied, "0001_it's", "ab");
         let sql = author("o'pod\\").insert_sql(&entry);
         assert!(sql.contains("'0001_it''s'"), "{sql}");
-        assert!(sql.contains("SESSION_USER || E'@o''pod\\\\'"), "{sql}");
+        assert!(
+            sql.contains("OPERATOR(pg_catalog.||) E'@o''pod\\\\'"),
+            "{sql}"
+        );
     }
 
     #[test]

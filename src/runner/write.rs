@@ -50,11 +50,13 @@ impl Runner<'_> {
             &self.params.history,
             snapshot,
             &frame,
+            &self.params.limits,
             &mut |warning| (self.on_event)(Event::Warning(warning)),
         )
         .await?;
         if !self.started {
-            self.note_start(session, snapshot, ground.journal).await?;
+            self.note_start(session, snapshot, &frame, ground.journal)
+                .await?;
         }
         if !ground.journal && jobs.iter().any(Job::needs_journal) {
             return Err(Error::Apply(apply::journal_needed(
@@ -63,17 +65,17 @@ impl Runner<'_> {
                 &snapshot.user,
             )));
         }
-        match self.params.task {
+        let outcome = match self.params.task {
             Task::Migrate => {
                 self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
-                    .await?;
+                    .await
             }
-            Task::Baseline => self.mark(session, plan, &frame, ground).await?,
+            Task::Baseline => self.mark(session, plan, &frame, ground).await,
+        };
+        if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
+            self.note_end(session, word).await;
         }
-        if ground.journal {
-            self.note_end(session).await;
-        }
-        Ok(())
+        outcome
     }
 
     async fn apply(
@@ -90,7 +92,6 @@ impl Runner<'_> {
             source,
             stop,
             on_event,
-            cancellable,
             done,
             under_way,
             lost,
@@ -117,7 +118,6 @@ impl Runner<'_> {
                     *under_way = Some(migration.clone());
                     on_event(Event::Starting(migration));
                 }
-                apply::Event::Cancellable(canceller) => *cancellable.borrow_mut() = canceller,
                 apply::Event::Applied { migration, elapsed } => {
                     *under_way = None;
                     (*lost, *retries) = (0, 0);
@@ -132,7 +132,6 @@ impl Runner<'_> {
             },
         };
         let outcome = applier.run(jobs, params.transaction).await;
-        *cancellable.borrow_mut() = None;
         if !matches!(outcome, Err(Failure::Connection(_))) {
             *under_way = None;
         }
@@ -151,8 +150,13 @@ impl Runner<'_> {
         let mut sql = String::new();
         for &index in &plan.run {
             let migration = &self.source.migrations[index];
+            // The look was before the lock.
+            let check =
+                formats::applied_check_sql(history.format, &history.table, ground.shape, migration);
             let row =
                 formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
+            sql.push_str(&check);
+            sql.push(';');
             sql.push_str(&row);
             sql.push(';');
             if ground.journal {
@@ -161,7 +165,7 @@ impl Runner<'_> {
                 sql.push(';');
             }
         }
-        bootstrap::fenced(session.client(), frame, &sql)
+        bootstrap::fenced(session.client(), frame, &self.params.limits, &sql)
             .await
             .map_err(of_own)?;
         for &index in &plan.run {
@@ -180,6 +184,7 @@ impl Runner<'_> {
         &mut self,
         session: &Session,
         snapshot: &Snapshot,
+        frame: &Frame,
         journal: bool,
     ) -> Result<(), Error> {
         let mut reply = wire::query(session.client(), WHERE_IN_WAL).await;
@@ -192,11 +197,10 @@ impl Runner<'_> {
         if journal {
             let author = &self.params.author;
             let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-            if snapshot.rows.is_empty() {
+            if snapshot.rows.is_empty() && self.params.task == Task::Migrate {
                 sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
             }
-            let role = self.params.history.role.as_deref();
-            bootstrap::in_transaction(session.client(), role, &sql)
+            bootstrap::fenced(session.client(), frame, &self.params.limits, &sql)
                 .await
                 .map_err(of_own)?;
         }
@@ -205,8 +209,10 @@ impl Runner<'_> {
     }
 
     /// The end of the run. The work is committed: a failure to note its end is a warning.
-    async fn note_end(&mut self, session: &Session) {
-        let entry = Entry::of(Kind::RunFinished);
+    async fn note_end(&mut self, session: &Session, word: &str) {
+        let detail = format!("'{{\"outcome\": \"{word}\"}}'");
+        let mut entry = Entry::of(Kind::RunFinished);
+        entry.detail = Some(&detail);
         let role = self.params.history.role.as_deref();
         let sql = self.params.author.insert_sql(&entry);
         if let Err(error) = bootstrap::in_transaction(session.client(), role, &sql).await {
@@ -216,5 +222,20 @@ impl Runner<'_> {
             );
             (self.on_event)(Event::Warning(&warning));
         }
+    }
+}
+
+/// How the journal calls the end of a run; `None` for one that goes on, here or in another pod.
+fn end_of(outcome: &Result<(), Error>) -> Option<&'static str> {
+    match outcome {
+        Ok(()) => Some("done"),
+        Err(Error::Apply(Failure::Stopped)) => Some("stopped"),
+        Err(Error::Apply(
+            Failure::Sql(_)
+            | Failure::Dirty { .. }
+            | Failure::Refused { .. }
+            | Failure::Unsupported { .. },
+        )) => Some("failed"),
+        Err(_) => None,
     }
 }

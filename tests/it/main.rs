@@ -17,6 +17,7 @@ mod drizzle;
 mod exit_codes;
 mod history;
 mod lock;
+mod pieces;
 mod pooler;
 mod readme;
 mod self_check;
