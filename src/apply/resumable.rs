@@ -209,6 +209,8 @@ impl Applier<'_> {
     /// The fence of a piece, up to what the file has set before it.
     fn open_piece(&self, piece: &Piece<'_>, migration: &Migration) -> Statements {
         let mut out = self.frame.begin(&self.limits_of(migration));
+        // Another pod may have run it whole since the last look, which begins a new life of its pieces.
+        out.push(&self.unapplied_check(migration));
         out.push(&self.undone_check(piece, migration));
         out.push(&format!("SAVEPOINT {SAVEPOINT}"));
         for range in piece.units.settings(piece.unit) {
