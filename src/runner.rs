@@ -334,15 +334,16 @@ impl Runner<'_> {
         frame: &Frame,
         rows: usize,
     ) -> Result<Option<Step>, Error> {
+        let settings = frame.session_settings();
         let sql = format!(
-            "SELECT pg_catalog.pg_try_advisory_lock({});{};{}",
+            "SELECT pg_catalog.pg_try_advisory_lock({});{}{}",
             frame.keys.main,
-            frame.session_settings(),
+            settings.sql,
             Holder::select_sql(&frame.keys)
         );
         let mut reply = wire::query(session.client(), &sql).await;
         let won = reply.scalar(0).map_err(of_own)?;
-        let found = reply.rows(2).map_err(of_own)?;
+        let found = reply.rows(1 + settings.count).map_err(of_own)?;
         if won.as_deref() == Some("t") {
             (self.on_event)(Event::LockTaken {
                 key: frame.keys.main,

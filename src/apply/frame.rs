@@ -11,7 +11,7 @@
 //! 6. everything that the file may have set is undone; qualified names from here on;
 //! 7. the history row, the journal row, `NOTIFY`, `COMMIT`.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use crate::{
     lock::LockKeys,
@@ -151,16 +151,6 @@ impl Statements {
         self.sql.push_str(&others.sql);
         self.count += others.count;
     }
-
-    /// All but the first statement.
-    #[must_use]
-    pub fn without_first(mut self) -> Self {
-        if let Some(end) = self.sql.find(';') {
-            self.sql.drain(..=end);
-            self.count -= 1;
-        }
-        self
-    }
 }
 
 // === impl Frame ===
@@ -170,6 +160,27 @@ impl Frame {
     pub fn begin(&self, limits: &Limits) -> Statements {
         let mut out = Statements::default();
         out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        self.push_settings(limits, &mut out);
+        let locks = match self.holding {
+            Holding::Elsewhere => self.keys.try_second(),
+            Holding::Transaction | Holding::Session => self.keys.try_both(),
+        };
+        out.push(&format!(
+            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN '{}' ELSE '{LOCK_NOT_HELD}' END, true)",
+            milliseconds(limits.lock)
+        ));
+        out
+    }
+
+    /// The settings of a further file in the same transaction, which still holds the lock.
+    pub fn go_on(&self, limits: &Limits) -> Statements {
+        let mut out = Statements::default();
+        self.push_settings(limits, &mut out);
+        out.push(&set("LOCAL ", "lock_timeout", &milliseconds(limits.lock)));
+        out
+    }
+
+    fn push_settings(&self, limits: &Limits, out: &mut Statements) {
         let mut settings = vec![
             (
                 "idle_in_transaction_session_timeout",
@@ -183,19 +194,12 @@ impl Frame {
         if self.holding != Holding::Session {
             settings.extend(self.watchfulness());
         }
-        if let Some(role) = &self.role {
-            settings.push(("role", role.clone()));
+        for (name, value) in settings {
+            out.push(&set("LOCAL ", name, &value));
         }
-        out.push(&set_configs(&settings, true));
-        let locks = match self.holding {
-            Holding::Elsewhere => self.keys.try_second(),
-            Holding::Transaction | Holding::Session => self.keys.try_both(),
-        };
-        out.push(&format!(
-            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN '{}' ELSE '{LOCK_NOT_HELD}' END, true)",
-            milliseconds(limits.lock)
-        ));
-        out
+        if let Some(role) = &self.role {
+            out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
+        }
     }
 
     /// Step 6 without the release of the savepoint.
@@ -208,7 +212,7 @@ impl Frame {
             out.push(statement);
         }
         out.append(&self.untransactional(leaks));
-        out.push(&self.session_settings());
+        out.append(&self.session_settings());
         if let Some(role) = &self.role {
             out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
         }
@@ -239,19 +243,21 @@ impl Frame {
 
     /// The settings that this session keeps from its start to its end and after every `RESET ALL`: what frees the lock
     /// when this client is killed, cut off or stopped. Behind a pooler only our name, which the pooler believes to be set.
-    pub fn session_settings(&self) -> String {
+    pub fn session_settings(&self) -> Statements {
+        let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
         if self.holding == Holding::Session {
-            let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
             settings.extend(self.watchfulness());
             if self.server_version >= 140_000 {
                 settings.push(("idle_session_timeout", milliseconds(Some(IDLE_LIMIT))));
             }
-            set_configs(&settings, false)
         } else {
-            let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
             settings.push(("application_name", self.application_name.clone()));
-            set_configs(&settings, false)
         }
+        let mut out = Statements::default();
+        for (name, value) in settings {
+            out.push(&set("", name, &value));
+        }
+        out
     }
 
     /// Server-side keepalives and the connection check; together they end a session whose client lost its power
@@ -269,8 +275,8 @@ impl Frame {
     }
 
     /// The transaction of a second connection that holds the main key while a statement runs outside a transaction
-    /// behind a pooler.
-    pub fn holder_begin(&self) -> String {
+    /// behind a pooler; the last one tells whether the lock was had.
+    pub fn holder_begin(&self) -> Statements {
         let mut settings = vec![(
             "idle_in_transaction_session_timeout",
             milliseconds(Some(IDLE_LIMIT)),
@@ -279,11 +285,16 @@ impl Frame {
             settings.push(("transaction_timeout", "0".to_owned()));
         }
         settings.extend(self.watchfulness());
-        format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;{};SELECT pg_catalog.pg_try_advisory_xact_lock({})",
-            set_configs(&settings, true),
+        let mut out = Statements::default();
+        out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        for (name, value) in settings {
+            out.push(&set("LOCAL ", name, &value));
+        }
+        out.push(&format!(
+            "SELECT pg_catalog.pg_try_advisory_xact_lock({})",
             self.keys.main
-        )
+        ));
+        out
     }
 }
 
@@ -295,19 +306,9 @@ pub fn milliseconds(limit: Option<Duration>) -> String {
     )
 }
 
-/// One `SELECT` for many settings: each `SET` would be a statement of its own.
-pub fn set_configs(settings: &[(&str, String)], local: bool) -> String {
-    let mut sql = String::from("SELECT ");
-    for (index, (name, value)) in settings.iter().enumerate() {
-        let comma = if index == 0 { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(
-            sql,
-            "{comma}pg_catalog.set_config('{name}', {}, {local})",
-            quote_literal(value)
-        );
-    }
-    sql
+/// One `SET`. A `SELECT` of several `set_config`s was measured to be slower than as many of these: it is planned.
+pub fn set(local: &str, name: &str, value: &str) -> String {
+    format!("SET {local}{name} = {}", quote_literal(value))
 }
 
 #[cfg(test)]

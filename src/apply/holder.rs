@@ -70,11 +70,16 @@ impl HolderSession {
             }
         };
         let begin = frame.holder_begin();
-        let answer = timeout(OPEN_LIMIT, wire::query(session.client(), &begin)).await;
+        let answer = timeout(OPEN_LIMIT, wire::query(session.client(), &begin.sql)).await;
         let Ok(mut reply) = answer else {
             return Err(no_slot());
         };
-        if reply.scalar(2).map_err(Failure::of_own)?.as_deref() != Some("t") {
+        if reply
+            .scalar(begin.count - 1)
+            .map_err(Failure::of_own)?
+            .as_deref()
+            != Some("t")
+        {
             return Err(Failure::LockHeld);
         }
         let (tell, state) = watch::channel(State::default());

@@ -78,6 +78,11 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// How many bytes wait to be sent.
+    pub fn pending_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Adds our own text.
     pub fn own(&mut self, sql: &str, statements: usize) {
         self.push(sql, statements, None);

@@ -15,7 +15,11 @@ use crate::{
     sql::{Chunk, Chunks, Script},
 };
 
-/// Milliseconds since the message was received: one message is one migration.
+/// In one transaction for all, so much goes in one message; a round trip for each file would be most of the time.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Milliseconds since the message was received: one message is one migration, unless all go in one transaction, where
+/// the files of one message share it and the time is that since the first of them.
 const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
 /// Milliseconds since the transaction began, for a file of several messages.
 pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::pg_catalog.int8";
@@ -56,23 +60,28 @@ impl Applier<'_> {
 
     async fn send_all(&mut self, jobs: &mut [Job]) -> Result<(), SendOrOwn> {
         let mut sender = Sender::new(self.session.client());
-        for (index, job) in jobs.iter_mut().enumerate() {
+        let mut sent = 0;
+        for index in 0..jobs.len() {
             self.check_stop()?;
+            let job = &mut jobs[index];
+            job.load(self.source)?;
             let migration = &self.source.migrations[job.migration];
             (self.on_event)(Event::Starting(migration));
-            let begin = self.frame.begin(&self.limits_of(migration));
-            sender.own(&label(&migration.version), 0);
-            if index == 0 {
-                sender.own(&begin.sql, begin.count);
+            let limits = self.limits_of(migration);
+            let before = if index == 0 {
+                sender.own(&label(&migration.version), 0);
+                self.frame.begin(&limits)
             } else {
-                // The transaction goes on; its settings were undone behind the file before.
-                let again = begin.without_first();
-                sender.own(&again.sql, again.count);
+                // The settings were undone behind the file before.
+                self.frame.go_on(&limits)
+            };
+            sender.own(&before.sql, before.count);
+            self.send_file(&mut sender, &jobs[index], index).await?;
+            if sender.pending_bytes() >= BATCH_BYTES {
+                sender.flush().await?;
+                jobs[sent..=index].iter_mut().for_each(Job::unload);
+                sent = index + 1;
             }
-            job.load(self.source)?;
-            self.send_file(&mut sender, job, index).await?;
-            sender.flush().await?;
-            job.unload();
         }
         self.send_commit(&mut sender).await
     }

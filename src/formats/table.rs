@@ -171,16 +171,13 @@ pub fn applied_check_sql(
 fn own_row(format: Format, shape: Shape, migration: &Migration) -> String {
     let at = migration.created_at;
     let same_second = format!(
-        "hash = {} AND created_at = {}",
-        quote_literal(&migration.checksum),
-        drizzle::whole_second(at)
+        "created_at = {} AND hash = {}",
+        drizzle::whole_second(at),
+        quote_literal(&migration.checksum)
     );
     let name = || quote_literal(&name_in_v1_table(format, migration));
     match (format, shape) {
-        (Format::Sql, _) => {
-            let number = quote_literal(super::numbered::trim(&migration.version));
-            format!("pg_catalog.ltrim(version, '0') = {number}")
-        }
+        (Format::Sql, _) => format!("version IN ({})", spellings(&migration.version)),
         // Rows of the v1 generation have whole seconds.
         (Format::DrizzleClassic, Shape::V1) => {
             format!("created_at = {at} OR name = {} OR {same_second}", name())
@@ -192,6 +189,20 @@ fn own_row(format: Format, shape: Shape, migration: &Migration) -> String {
         }
         (Format::DrizzleV1, _) => same_second,
     }
+}
+
+/// A number with fewer and more leading zeros, as another image may have written it; each is looked up in the primary
+/// key, which an expression over the column would not use.
+fn spellings(version: &str) -> String {
+    let number = super::numbered::trim(version);
+    let widths = number.len()..=version.len().max(6);
+    let mut all: Vec<String> = widths
+        .map(|width| quote_literal(&format!("{number:0>width$}")))
+        .collect();
+    if all.is_empty() {
+        all.push(quote_literal(version));
+    }
+    all.join(", ")
 }
 
 fn name_in_v1_table(format: Format, migration: &Migration) -> String {

@@ -108,31 +108,42 @@ impl<'a> Entry<'a> {
 // === impl Author ===
 
 impl Author {
-    /// The `INSERT` for an entry, without a trailing `;`.
+    /// The `INSERT` for an entry, without a trailing `;`. Only what is known is named: it is part of every migration's
+    /// message.
     pub fn insert_sql(&self, entry: &Entry<'_>) -> String {
-        let text = |value: Option<&str>| value.map_or_else(|| "NULL".to_owned(), quote_literal);
-        let raw = |value: Option<&str>| value.unwrap_or("NULL").to_owned();
-        format!(
-            "INSERT INTO {TABLE} (run, history, event, version, checksum, statement, duration_ms, actor, app_version, \
-             wal, detail) VALUES ('{}', {}, '{}', {}, {}, {}, {}, {}, {}, {}, {})",
+        let mut columns = String::from("run, history, event, actor");
+        let mut values = format!(
+            "'{}', {}, '{}', {}",
             self.run,
             quote_literal(&self.history),
             entry.kind.word(),
-            text(entry.version),
-            text(entry.checksum),
-            entry
-                .statement
-                .map_or_else(|| "NULL".to_owned(), |statement| statement.to_string()),
-            raw(entry.duration_ms),
-            self.actor(),
-            text(self.app_version.as_deref()),
-            if entry.kind.notes_wal() {
-                "pg_catalog.pg_current_wal_insert_lsn()"
-            } else {
-                "NULL"
-            },
-            raw(entry.detail),
-        )
+            self.actor()
+        );
+        let wal = "pg_catalog.pg_current_wal_insert_lsn()";
+        let optional = [
+            ("version", entry.version.map(quote_literal)),
+            ("checksum", entry.checksum.map(quote_literal)),
+            (
+                "statement",
+                entry.statement.map(|statement| statement.to_string()),
+            ),
+            ("duration_ms", entry.duration_ms.map(str::to_owned)),
+            (
+                "app_version",
+                self.app_version.as_deref().map(quote_literal),
+            ),
+            ("wal", entry.kind.notes_wal().then(|| wal.to_owned())),
+            ("detail", entry.detail.map(str::to_owned)),
+        ];
+        for (column, value) in optional {
+            if let Some(value) = value {
+                columns.push_str(", ");
+                columns.push_str(column);
+                values.push_str(", ");
+                values.push_str(&value);
+            }
+        }
+        format!("INSERT INTO {TABLE} ({columns}) VALUES ({values})")
     }
 
     /// `role@pod`: the role is the server's own word.

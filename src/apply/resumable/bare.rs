@@ -6,7 +6,7 @@ use super::{Piece, dirty, what_stays};
 use crate::{
     apply::{
         Applier, Event, Failure, Holding, Limits, SqlFailure,
-        frame::{Leaks, RESETS, SAVEPOINT, Statements, milliseconds, set_configs},
+        frame::{Leaks, RESETS, SAVEPOINT, Statements, milliseconds, set},
         holder::{Ended, HolderSession, within_reach},
         inspect::{self, Verdict},
         transactional::locate,
@@ -312,13 +312,12 @@ impl Applier<'_> {
     /// concurrent build half way, for waiting that stops nobody.
     async fn set_up(&self, piece: &Piece<'_>, limits: &Limits) -> Result<(), Failure> {
         let mut sql = Statements::default();
-        sql.push(&set_configs(
-            &[
-                ("statement_timeout", milliseconds(limits.statement)),
-                ("default_transaction_read_only", "off".to_owned()),
-            ],
-            false,
+        sql.push(&set(
+            "",
+            "statement_timeout",
+            &milliseconds(limits.statement),
         ));
+        sql.push("SET default_transaction_read_only = off");
         if let Some(role) = &self.frame.role {
             sql.push(&format!("SET ROLE {}", quote_ident(role)));
         }
@@ -347,8 +346,12 @@ impl Applier<'_> {
 
     /// Nothing that the statement or its settings left stays on the session.
     async fn tidy(&self) -> Result<(), Failure> {
-        let sql = format!("{};{}", RESETS.join(";"), self.frame.session_settings());
-        wire::execute(self.client(), &sql)
+        let mut sql = Statements::default();
+        for reset in RESETS {
+            sql.push(reset);
+        }
+        sql.append(&self.frame.session_settings());
+        wire::execute(self.client(), &sql.sql)
             .await
             .ok()
             .map_err(Failure::of_own)
