@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    commands::install,
-    config::duration,
-    connect,
+    connect, duration,
     exit::ExitStatus,
+    install,
     lock::Holder,
     runner, source,
 };

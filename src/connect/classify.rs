@@ -22,6 +22,15 @@ pub enum Class {
     Statement,
 }
 
+// === impl Class ===
+
+impl Class {
+    /// The session is over, or will be ended by the server.
+    pub const fn is_connection_lost(self) -> bool {
+        matches!(self, Self::ConnectionLost)
+    }
+}
+
 /// Classifies by SQLSTATE and severity.
 ///
 /// After `pg_terminate_backend` the error is an ordinary one with 57P01 and `is_closed()` is false, so the code decides.
