@@ -9,12 +9,12 @@ mod event;
 mod write;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     time::{Duration, Instant},
 };
 
-pub use error::Error;
+pub use error::{Error, Interrupted};
 pub use event::Event;
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     migration::{Migration, TableName, TransactionMode},
     plan::{self, Plan, Policy},
     source::Source,
-    stop::{Cause, Stop},
+    stop::{Cause, Guarded, Stop},
     wire,
 };
 
@@ -155,20 +155,42 @@ pub async fn run(
         queue: Backoff::connecting(),
         patience: None,
     };
+    // How much was done when the first request went out: a statement that ended well was not cancelled.
+    let before = Cell::new(None);
     let cancel = || {
         let canceller: Option<Canceller> = cancellable.borrow().clone();
-        canceller.map(|canceller| async move { canceller.cancel().await })
+        canceller.map(|canceller| {
+            before.set(before.get().or(Some(done.borrow().len())));
+            async move { canceller.cancel().await }
+        })
     };
-    match stop.guard(runner.life(), cancel).await {
-        (Some(Err(Error::Apply(Failure::Stopped))) | None, Some(cause)) => {
-            Err(Error::Stopped(cause))
+    let (cause, statement) = match stop.guard(runner.life(), cancel).await {
+        Guarded::Ended(Err(Error::Apply(Failure::Stopped))) => (None, Interrupted::Nothing),
+        Guarded::Told(Err(Error::Apply(Failure::Stopped)), cause) => {
+            let was_cancelled = before.get() == Some(done.borrow().len());
+            (
+                Some(cause),
+                if was_cancelled {
+                    Interrupted::Cancelled
+                } else {
+                    Interrupted::Nothing
+                },
+            )
         }
-        (Some(Err(Error::Apply(Failure::Stopped))), None) => {
-            Err(Error::Stopped(stop.cause().unwrap_or(Cause::Deadline)))
-        }
-        (Some(outcome), _) => outcome,
-        (None, None) => Err(Error::Inconsistent),
-    }
+        Guarded::Ended(outcome) | Guarded::Told(outcome, _) => return outcome,
+        Guarded::Dropped { cause, unconfirmed } => (
+            Some(cause),
+            if unconfirmed {
+                Interrupted::Unconfirmed
+            } else {
+                Interrupted::Nothing
+            },
+        ),
+    };
+    Err(Error::Stopped {
+        cause: cause.or_else(|| stop.cause()).unwrap_or(Cause::Deadline),
+        statement,
+    })
 }
 
 // === impl Runner ===
@@ -465,8 +487,13 @@ pub async fn look(
 /// Waits for work that has nothing to cancel: a signal or the deadline drops it.
 pub async fn stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, Error> {
     let nothing = || None::<std::future::Ready<()>>;
-    let (outcome, cause) = stop.guard(work, nothing).await;
-    outcome.ok_or(Error::Stopped(cause.unwrap_or(Cause::Deadline)))
+    match stop.guard(work, nothing).await {
+        Guarded::Ended(outcome) | Guarded::Told(outcome, _) => Ok(outcome),
+        Guarded::Dropped { cause, .. } => Err(Error::Stopped {
+            cause,
+            statement: Interrupted::Nothing,
+        }),
+    }
 }
 
 /// What a look at the database means for the files; every command that asks it asks it here.
