@@ -34,6 +34,11 @@ use crate::{
 /// ends the server.
 const LOST_LIMIT: u32 = 3;
 
+/// How often in a row another session may have applied what was to be applied, while the history shows no new row.
+const AGAIN_LIMIT: u32 = 20;
+/// The pause before looking again, which grows with every time.
+const AGAIN_PAUSE: Duration = Duration::from_millis(10);
+
 /// Everything that a run is told.
 #[derive(Debug)]
 pub struct Params {
@@ -113,7 +118,10 @@ pub struct Runner<'a> {
     under_way: Option<Migration>,
     lost: u32,
     retries: u32,
+    lost_pause: Backoff,
     repeats: u32,
+    /// How many rows the history had when the repeats began.
+    repeats_at: usize,
     waited: bool,
     started: bool,
     pause: Backoff,
@@ -124,9 +132,15 @@ pub struct Runner<'a> {
 /// How one attempt ended.
 enum Step {
     Finished(Plan),
-    LockElsewhere { holder: Option<Holder>, rows: usize },
+    LockElsewhere {
+        holder: Option<Holder>,
+        rows: usize,
+    },
     NeedsPrimary,
-    Again,
+    /// The history had more rows than these when something was to be applied.
+    Again {
+        rows: usize,
+    },
 }
 
 /// Runs to the end, a signal or the deadline. What was applied is told in `done` also when the end is an error.
@@ -148,7 +162,9 @@ pub async fn run(
         under_way: None,
         lost: 0,
         retries: 0,
+        lost_pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
         repeats: 0,
+        repeats_at: 0,
         waited: false,
         started: false,
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
@@ -213,12 +229,12 @@ impl Runner<'_> {
                     .connect
                     .require_primary()
                     .map_err(Error::NoPrimary)?,
-                Ok(Step::Again) => self.again()?,
+                Ok(Step::Again { rows }) => self.again(rows).await?,
                 Err(
                     Error::Apply(Failure::Connection(error))
                     | Error::History(history::Error::Database(error)),
-                ) if connect::classify(&error).is_connection_lost() => {
-                    self.lost(&error)?;
+                ) if connect::classify(&error).may_pass() => {
+                    self.lost(&error).await?;
                 }
                 Err(Error::Apply(Failure::Contention(failure))) => self.retry(failure).await?,
                 Err(error) => return Err(error),
@@ -228,20 +244,19 @@ impl Runner<'_> {
 
     /// From connecting to closing the connection.
     async fn attempt(&mut self) -> Result<Step, Error> {
-        let session = self.connect().await?;
-        let outcome = self.work(&session).await;
+        let (session, looked) = self.connect().await?;
+        let outcome = match looked {
+            Ok(snapshot) => self.work(&session, snapshot).await,
+            Err(error) => Err(Error::History(error)),
+        };
         if !matches!(outcome, Err(Error::Apply(Failure::Connection(_)))) {
             session.close().await;
         }
         outcome
     }
 
-    async fn connect(&mut self) -> Result<Session, Error> {
-        let on_event = &mut *self.on_event;
-        let connected = connect::connect(&self.params.connect, &self.params.wait, &mut |event| {
-            on_event(Event::Connect(event));
-        })
-        .await;
+    async fn connect(&mut self) -> Result<(Session, Result<Snapshot, history::Error>), Error> {
+        let connected = first_look(self.params, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",
@@ -251,8 +266,7 @@ impl Runner<'_> {
         })
     }
 
-    async fn work(&mut self, session: &Session) -> Result<Step, Error> {
-        let snapshot = self.look(session, true).await?;
+    async fn work(&mut self, session: &Session, snapshot: Snapshot) -> Result<Step, Error> {
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
@@ -296,7 +310,9 @@ impl Runner<'_> {
                     rows: snapshot.rows.len(),
                 })
             }
-            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again),
+            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again {
+                rows: snapshot.rows.len(),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -435,8 +451,17 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn lost(&mut self, error: &tokio_postgres::Error) -> Result<(), Error> {
+    async fn lost(&mut self, error: &tokio_postgres::Error) -> Result<(), Error> {
+        if let Some(cause) = self.stop.cause() {
+            return Err(Error::Stopped {
+                cause,
+                statement: Interrupted::Unconfirmed,
+            });
+        }
         self.lost += 1;
+        if self.lost == 1 {
+            self.lost_pause.reset();
+        }
         let text = connect::describe(error);
         if self.lost > LOST_LIMIT {
             return Err(Error::Lost(format!(
@@ -451,15 +476,20 @@ impl Runner<'_> {
                 .as_ref()
                 .map(|migration| migration.version.as_str()),
         });
+        tokio::time::sleep(self.lost_pause.next_delay()).await;
         Ok(())
     }
 
-    /// Another pod was faster; its row must be visible at the next look.
-    fn again(&mut self) -> Result<(), Error> {
+    /// Another pod was faster; its row must be visible at the next look. `rows` is how many there were before.
+    async fn again(&mut self, rows: usize) -> Result<(), Error> {
+        if rows > self.repeats_at {
+            (self.repeats, self.repeats_at) = (0, rows);
+        }
         self.repeats += 1;
-        if self.repeats > 1000 {
+        if self.repeats > AGAIN_LIMIT {
             return Err(Error::Inconsistent);
         }
+        tokio::time::sleep(AGAIN_PAUSE * self.repeats).await;
         Ok(())
     }
 }
@@ -470,18 +500,27 @@ pub async fn look(
     stop: &Stop,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Snapshot, Session), Error> {
-    let looking = async {
-        let session = connect::connect(&params.connect, &params.wait, &mut |event| {
-            on_event(Event::Connect(event));
-        })
-        .await
-        .map_err(Error::Connect)?;
-        let snapshot = Snapshot::read(session.client(), &params.history, true)
-            .await
-            .map_err(Error::History)?;
-        Ok((snapshot, session))
-    };
-    stopped(stop, looking).await?
+    let looking = first_look(params, on_event);
+    let (session, snapshot) = stopped(stop, looking).await?.map_err(Error::Connect)?;
+    Ok((snapshot.map_err(Error::History)?, session))
+}
+
+/// Waits for the database until it has answered the first look: behind a pooler a session alone says nothing.
+async fn first_look(
+    params: &Params,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Session, Result<Snapshot, history::Error>), connect::Error> {
+    let Params {
+        connect,
+        wait,
+        history,
+        ..
+    } = params;
+    let mut on_event = |event: connect::Event<'_>| on_event(Event::Connect(event));
+    connect::until(connect, wait, &mut on_event, async |session| {
+        Snapshot::first(session.client(), history).await
+    })
+    .await
 }
 
 /// Waits for work that has nothing to cancel: a signal or the deadline drops it.

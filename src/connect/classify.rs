@@ -29,6 +29,11 @@ impl Class {
     pub const fn is_connection_lost(self) -> bool {
         matches!(self, Self::ConnectionLost)
     }
+
+    /// The same may work a little later, on a new session.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::Transient)
+    }
 }
 
 /// Classifies by SQLSTATE and severity.
@@ -42,6 +47,12 @@ pub fn classify(error: &Error) -> Class {
         None if is_about_the_connection(error) => Class::ConnectionLost,
         None => Class::Statement,
     }
+}
+
+/// A pooler that logs in at the server only when something is asked may pass its refusal on as an ordinary error.
+pub fn is_refused_login(error: &Error) -> bool {
+    let code = error.code().map_or("", |code| code.code());
+    code.starts_with("28") || code == "3D000"
 }
 
 /// One line for people: `message (SQLSTATE 42P01)`, or the chain of causes. Never the DETAIL, which can hold values

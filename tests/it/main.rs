@@ -19,6 +19,7 @@ mod history;
 mod lock;
 mod pooler;
 mod readme;
+mod reviewed;
 mod self_check;
 mod session_state;
 mod signals;
