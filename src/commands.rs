@@ -32,11 +32,7 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
         name(&invocation.command),
         invocation.config.dry_run,
     ));
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::System(format!("the runtime could not be started: {error}")))
-        .and_then(|runtime| runtime.block_on(dispatch(invocation, &summary)));
+    let outcome = block_on(dispatch(invocation, &summary));
     let mut summary = summary.into_inner();
     let status = summary.ended(&outcome, started.elapsed());
     if let Err(error) = &outcome {
@@ -48,6 +44,18 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
     }
     report::summary::print(&summary);
     status
+}
+
+/// Runs a future to its end and leaves behind what still hangs: a name look-up runs on a thread that nobody can stop,
+/// and dropping the runtime would wait for it.
+fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::System(format!("the runtime could not be started: {error}")))?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn dispatch(invocation: &Invocation, summary: &RefCell<Summary>) -> Result<(), Error> {

@@ -12,7 +12,6 @@ use crate::migration::{
 use crate::problem::Problem;
 use crate::telemetry;
 
-pub mod duration;
 mod env;
 pub mod names;
 pub mod secret;

@@ -27,16 +27,20 @@ mod tls;
 mod url;
 mod wire;
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub use classify::{Class, classify, describe};
+pub use classify::{Class, classify, describe, is_refused_login};
 pub use error::Error;
 pub use params::{DatabaseLabel, Params};
 pub use retry::Backoff;
 pub use session::{Canceller, Session};
 pub use tls::{Tls, Verification};
+
+/// The least time of the attempt that the end of the grace for refusals cuts.
+const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// How long to wait for the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,16 +92,35 @@ pub async fn connect(
     wait: &Wait,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Session, Error> {
+    let connected = until(params, wait, on_event, async |_| Ok(())).await;
+    connected.map(|(session, ())| session)
+}
+
+/// Waits for a session and for the answer to a first question.
+///
+/// A pooler accepts clients while its server is down, and tells it, or waits in silence, when something is asked. So an
+/// error of the question is a failed attempt like any other, and the time that the question takes is part of the wait.
+/// What is no matter of the connection (a missing privilege, say) belongs into the answer.
+///
+/// # Errors
+///
+/// As in [`connect`].
+pub async fn until<T>(
+    params: &Params,
+    wait: &Wait,
+    on_event: &mut dyn FnMut(Event<'_>),
+    question: impl AsyncFn(&Session) -> Result<T, tokio_postgres::Error>,
+) -> Result<(Session, T), Error> {
     let mut waiting = Waiting::new(wait);
     loop {
-        let error = match waiting.attempt(params).await {
-            Ok(session) => {
+        let error = match waiting.attempt(params, &question).await {
+            Ok((session, answer)) => {
                 on_event(Event::Connected {
                     attempt: waiting.attempts,
                     elapsed: waiting.began.elapsed(),
                     peer: session.peer(),
                 });
-                return Ok(session);
+                return Ok((session, answer));
             }
             Err(error) => error,
         };
@@ -146,21 +169,53 @@ impl Waiting {
     }
 
     /// One attempt, which the deadline may cut short.
-    async fn attempt(&mut self, params: &Params) -> Result<Session, Error> {
+    async fn attempt<T>(
+        &mut self,
+        params: &Params,
+        question: &impl AsyncFn(&Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Session, T), Error> {
         self.attempts += 1;
-        match self.deadline {
-            Some(deadline) if self.wait.enabled => {
-                match timeout_at(deadline, connect_once(params)).await {
-                    Ok(result) => result,
-                    // What went wrong before says more than that the last attempt took too long.
-                    Err(_) => Err(self.last.take().unwrap_or_else(|| self.too_long(params))),
+        let asked = OnceCell::new();
+        let trying = async {
+            let session = connect_once(params).await?;
+            let peer = asked.get_or_init(|| session.peer().to_owned()).clone();
+            match question(&session).await {
+                Ok(answer) => Ok((session, answer)),
+                Err(source) => {
+                    session.close().await;
+                    Err(Error::Server { peer, source })
                 }
             }
-            _ => connect_once(params).await,
+        };
+        match self.end_of_attempt() {
+            Some(end) => match timeout_at(end, trying).await {
+                Ok(result) => result,
+                // What went wrong before says more than that the last attempt took too long.
+                Err(_) => Err(self
+                    .last
+                    .take()
+                    .unwrap_or_else(|| self.too_long(params, asked.into_inner()))),
+            },
+            None => trying.await,
         }
     }
 
-    fn too_long(&self, params: &Params) -> Error {
+    /// A refusal is not forgotten because the next attempt hangs.
+    fn end_of_attempt(&self) -> Option<Instant> {
+        if !self.wait.enabled {
+            return None;
+        }
+        let grace = self.refused_since.and_then(|since| {
+            let end = since.checked_add(self.wait.auth_grace)?;
+            Some(end.max(Instant::now() + LAST_TRY))
+        });
+        [self.deadline, grace].into_iter().flatten().min()
+    }
+
+    fn too_long(&self, params: &Params, asked: Option<String>) -> Error {
+        if let Some(peer) = asked {
+            return Error::NoAnswer { peer };
+        }
         let hosts = params.database_label().map(|label| label.hosts.join(","));
         Error::Timeout {
             peer: hosts.unwrap_or_else(|| "the database".to_owned()),
@@ -192,12 +247,12 @@ impl Waiting {
     /// before it tries again.
     fn is_refused(&self, error: &Error) -> bool {
         matches!(error.class(), Class::Permanent(_))
-            || matches!(error, Error::Timeout { .. }) && self.refused_since.is_some()
+            || error.says_little() && self.refused_since.is_some()
     }
 
     /// Keeps the error that says most.
     fn remember(&mut self, error: Error) {
-        let says_less = matches!(error, Error::Timeout { .. }) && self.refused_since.is_some();
+        let says_less = error.says_little() && self.refused_since.is_some();
         if !says_less || self.last.is_none() {
             self.last = Some(error);
         }
@@ -205,11 +260,7 @@ impl Waiting {
 
     fn give_up(&mut self, error: Error) -> Error {
         let error = match self.last.take() {
-            Some(last)
-                if matches!(error, Error::Timeout { .. }) && self.refused_since.is_some() =>
-            {
-                last
-            }
+            Some(last) if error.says_little() && self.refused_since.is_some() => last,
             _ => error,
         };
         if !self.wait.enabled || matches!(error.class(), Class::Permanent(_)) {

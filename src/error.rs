@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    commands::install,
-    config::duration,
-    connect,
+    connect, duration,
     exit::ExitStatus,
+    install,
     lock::Holder,
-    runner, source,
+    runner::{self, Interrupted},
+    source,
+    stop::Cause,
 };
 
 /// Why a command ended otherwise than with 0.
@@ -112,7 +113,7 @@ fn of_run(error: &runner::Error) -> ExitStatus {
         E::Apply(failure) => of_failure(failure),
         E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
         E::Lost(_) => ExitStatus::Deadline,
-        E::Stopped(cause) => cause.exit_status(),
+        E::Stopped { cause, .. } => cause.exit_status(),
         E::Inconsistent => ExitStatus::Bug,
     }
 }
@@ -153,10 +154,21 @@ fn what(error: &runner::Error) -> String {
         } => waited(holder.as_deref(), *stuck_for, *off),
         E::LockRetries(sql) => format!("table locks were not obtained: {}", sql.headline()),
         E::Lost(what) => format!("the connection was lost: {what}"),
-        E::Stopped(cause) => {
+        E::Stopped { cause, statement } => stopped(*cause, *statement),
+        E::Inconsistent => "the history table and its rows contradict each other".to_owned(),
+    }
+}
+
+fn stopped(cause: Cause, statement: Interrupted) -> String {
+    match statement {
+        Interrupted::Nothing => format!("{cause}; stopped, nothing was running"),
+        Interrupted::Cancelled => {
             format!("{cause}; the running statement was cancelled and the lock released")
         }
-        E::Inconsistent => "the history table and its rows contradict each other".to_owned(),
+        Interrupted::Unconfirmed => format!(
+            "{cause}; the server was told to cancel but did not confirm in time; the connection was closed, which ends \
+             the statement and the lock"
+        ),
     }
 }
 
@@ -220,7 +232,7 @@ fn next(error: &runner::Error) -> String {
             "look at the server's log, then start again: what was committed is in the history and is not run twice"
                 .to_owned()
         }
-        E::Stopped(_) => "start again: what was committed is in the history and is not run twice".to_owned(),
+        E::Stopped { .. } => "start again: what was committed is in the history and is not run twice".to_owned(),
         E::Inconsistent => "please report this with the rows of the history table".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use tokio_postgres::Client;
 
 use crate::{
-    connect,
+    connect::{self, Class},
     exit::ExitStatus,
     formats::{self, Column, Format, Shape},
     migration::{Applied, TableName, quote_ident, quote_literal},
@@ -87,6 +87,21 @@ impl Snapshot {
             snapshot = Self::read_once(client, params, true).await?;
         }
         Ok(snapshot)
+    }
+
+    /// The first look after connecting, for [`connect::until`]: what the connection did not carry is its error, what is
+    /// wrong with the history is part of its answer.
+    pub async fn first(
+        client: &Client,
+        params: &Params,
+    ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
+        match Self::read(client, params, true).await {
+            Err(Error::Database(error)) if connect::classify(&error) != Class::Statement => {
+                Err(error)
+            }
+            Err(Error::Database(error)) if connect::is_refused_login(&error) => Err(error),
+            looked => Ok(looked),
+        }
     }
 
     async fn read_once(client: &Client, params: &Params, rows: bool) -> Result<Self, Error> {

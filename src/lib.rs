@@ -16,7 +16,7 @@
 //! | module | owns | pure |
 //! | --- | --- | --- |
 //! | [`exit`] | the exit codes | yes |
-//! | [`migration`], [`problem`] | the vocabulary | yes |
+//! | [`migration`], [`problem`], [`duration`] | the vocabulary | yes |
 //! | [`sql`] | statements, directives, places of errors | yes |
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
@@ -29,6 +29,7 @@
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
 //! | [`commands`] | the order of steps | no |
@@ -50,10 +51,12 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod duration;
 pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod install;
 pub mod lock;
 pub mod migration;
 pub mod plan;

@@ -9,12 +9,12 @@ mod event;
 mod write;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     time::{Duration, Instant},
 };
 
-pub use error::Error;
+pub use error::{Error, Interrupted};
 pub use event::Event;
 
 use crate::{
@@ -26,13 +26,18 @@ use crate::{
     migration::{Migration, TableName, TransactionMode},
     plan::{self, Plan, Policy},
     source::Source,
-    stop::{Cause, Stop},
+    stop::{Cause, Guarded, Stop},
     wire,
 };
 
 /// How often the connection may be lost in the same migration before it is given up: it may be the migration that
 /// ends the server.
 const LOST_LIMIT: u32 = 3;
+
+/// How often in a row another session may have applied what was to be applied, while the history shows no new row.
+const AGAIN_LIMIT: u32 = 20;
+/// The pause before looking again, which grows with every time.
+const AGAIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that a run is told.
 #[derive(Debug)]
@@ -113,7 +118,10 @@ pub struct Runner<'a> {
     under_way: Option<Migration>,
     lost: u32,
     retries: u32,
+    lost_pause: Backoff,
     repeats: u32,
+    /// How many rows the history had when the repeats began.
+    repeats_at: usize,
     waited: bool,
     started: bool,
     pause: Backoff,
@@ -124,9 +132,15 @@ pub struct Runner<'a> {
 /// How one attempt ended.
 enum Step {
     Finished(Plan),
-    LockElsewhere { holder: Option<Holder>, rows: usize },
+    LockElsewhere {
+        holder: Option<Holder>,
+        rows: usize,
+    },
     NeedsPrimary,
-    Again,
+    /// The history had more rows than these when something was to be applied.
+    Again {
+        rows: usize,
+    },
 }
 
 /// Runs to the end, a signal or the deadline. What was applied is told in `done` also when the end is an error.
@@ -148,30 +162,53 @@ pub async fn run(
         under_way: None,
         lost: 0,
         retries: 0,
+        lost_pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
         repeats: 0,
+        repeats_at: 0,
         waited: false,
         started: false,
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
         queue: Backoff::connecting(),
         patience: None,
     };
+    // How much was done when the first request went out: a statement that ended well was not cancelled.
+    let before = Cell::new(None);
     let cancel = || {
         let canceller: Option<Canceller> = cancellable.borrow().clone();
-        canceller.map(|canceller| async move { canceller.cancel().await })
+        canceller.map(|canceller| {
+            before.set(before.get().or(Some(done.borrow().len())));
+            async move { canceller.cancel().await }
+        })
     };
-    match stop.guard(runner.life(), cancel).await {
-        (Some(Err(Error::Apply(failure))), Some(cause))
+    let (cause, statement) = match stop.guard(runner.life(), cancel).await {
+        Guarded::Ended(Err(Error::Apply(Failure::Stopped))) => (None, Interrupted::Nothing),
+        Guarded::Told(Err(Error::Apply(failure)), cause)
             if failure.is_cancelled() || matches!(failure, Failure::Stopped) =>
         {
-            Err(Error::Stopped(cause))
+            let was_cancelled = before.get() == Some(done.borrow().len());
+            (
+                Some(cause),
+                if was_cancelled {
+                    Interrupted::Cancelled
+                } else {
+                    Interrupted::Nothing
+                },
+            )
         }
-        (None, Some(cause)) => Err(Error::Stopped(cause)),
-        (Some(Err(Error::Apply(Failure::Stopped))), None) => {
-            Err(Error::Stopped(stop.cause().unwrap_or(Cause::Deadline)))
-        }
-        (Some(outcome), _) => outcome,
-        (None, None) => Err(Error::Inconsistent),
-    }
+        Guarded::Ended(outcome) | Guarded::Told(outcome, _) => return outcome,
+        Guarded::Dropped { cause, unconfirmed } => (
+            Some(cause),
+            if unconfirmed {
+                Interrupted::Unconfirmed
+            } else {
+                Interrupted::Nothing
+            },
+        ),
+    };
+    Err(Error::Stopped {
+        cause: cause.or_else(|| stop.cause()).unwrap_or(Cause::Deadline),
+        statement,
+    })
 }
 
 // === impl Runner ===
@@ -194,12 +231,12 @@ impl Runner<'_> {
                     .connect
                     .require_primary()
                     .map_err(Error::NoPrimary)?,
-                Ok(Step::Again) => self.again()?,
+                Ok(Step::Again { rows }) => self.again(rows).await?,
                 Err(
                     Error::Apply(Failure::Connection(error))
                     | Error::History(history::Error::Database(error)),
-                ) if connect::classify(&error).is_connection_lost() => {
-                    self.lost(&error)?;
+                ) if connect::classify(&error).may_pass() => {
+                    self.lost(&error).await?;
                 }
                 Err(Error::Apply(Failure::Contention(failure))) => self.retry(failure).await?,
                 Err(error) => return Err(error),
@@ -209,20 +246,19 @@ impl Runner<'_> {
 
     /// From connecting to closing the connection.
     async fn attempt(&mut self) -> Result<Step, Error> {
-        let session = self.connect().await?;
-        let outcome = self.work(&session).await;
+        let (session, looked) = self.connect().await?;
+        let outcome = match looked {
+            Ok(snapshot) => self.work(&session, snapshot).await,
+            Err(error) => Err(Error::History(error)),
+        };
         if !matches!(outcome, Err(Error::Apply(Failure::Connection(_)))) {
             session.close().await;
         }
         outcome
     }
 
-    async fn connect(&mut self) -> Result<Session, Error> {
-        let on_event = &mut *self.on_event;
-        let connected = connect::connect(&self.params.connect, &self.params.wait, &mut |event| {
-            on_event(Event::Connect(event));
-        })
-        .await;
+    async fn connect(&mut self) -> Result<(Session, Result<Snapshot, history::Error>), Error> {
+        let connected = first_look(self.params, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",
@@ -232,8 +268,7 @@ impl Runner<'_> {
         })
     }
 
-    async fn work(&mut self, session: &Session) -> Result<Step, Error> {
-        let snapshot = self.look(session, true).await?;
+    async fn work(&mut self, session: &Session, snapshot: Snapshot) -> Result<Step, Error> {
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
@@ -283,7 +318,9 @@ impl Runner<'_> {
                     rows: snapshot.rows.len(),
                 })
             }
-            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again),
+            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again {
+                rows: snapshot.rows.len(),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -423,8 +460,17 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn lost(&mut self, error: &tokio_postgres::Error) -> Result<(), Error> {
+    async fn lost(&mut self, error: &tokio_postgres::Error) -> Result<(), Error> {
+        if let Some(cause) = self.stop.cause() {
+            return Err(Error::Stopped {
+                cause,
+                statement: Interrupted::Unconfirmed,
+            });
+        }
         self.lost += 1;
+        if self.lost == 1 {
+            self.lost_pause.reset();
+        }
         let text = connect::describe(error);
         if self.lost > LOST_LIMIT {
             return Err(Error::Lost(format!(
@@ -439,15 +485,20 @@ impl Runner<'_> {
                 .as_ref()
                 .map(|migration| migration.version.as_str()),
         });
+        tokio::time::sleep(self.lost_pause.next_delay()).await;
         Ok(())
     }
 
-    /// Another pod was faster; its row must be visible at the next look.
-    fn again(&mut self) -> Result<(), Error> {
+    /// Another pod was faster; its row must be visible at the next look. `rows` is how many there were before.
+    async fn again(&mut self, rows: usize) -> Result<(), Error> {
+        if rows > self.repeats_at {
+            (self.repeats, self.repeats_at) = (0, rows);
+        }
         self.repeats += 1;
-        if self.repeats > 1000 {
+        if self.repeats > AGAIN_LIMIT {
             return Err(Error::Inconsistent);
         }
+        tokio::time::sleep(AGAIN_PAUSE * self.repeats).await;
         Ok(())
     }
 }
@@ -458,25 +509,39 @@ pub async fn look(
     stop: &Stop,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Snapshot, Session), Error> {
-    let looking = async {
-        let session = connect::connect(&params.connect, &params.wait, &mut |event| {
-            on_event(Event::Connect(event));
-        })
-        .await
-        .map_err(Error::Connect)?;
-        let snapshot = Snapshot::read(session.client(), &params.history, true)
-            .await
-            .map_err(Error::History)?;
-        Ok((snapshot, session))
-    };
-    stopped(stop, looking).await?
+    let looking = first_look(params, on_event);
+    let (session, snapshot) = stopped(stop, looking).await?.map_err(Error::Connect)?;
+    Ok((snapshot.map_err(Error::History)?, session))
+}
+
+/// Waits for the database until it has answered the first look: behind a pooler a session alone says nothing.
+async fn first_look(
+    params: &Params,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Session, Result<Snapshot, history::Error>), connect::Error> {
+    let Params {
+        connect,
+        wait,
+        history,
+        ..
+    } = params;
+    let mut on_event = |event: connect::Event<'_>| on_event(Event::Connect(event));
+    connect::until(connect, wait, &mut on_event, async |session| {
+        Snapshot::first(session.client(), history).await
+    })
+    .await
 }
 
 /// Waits for work that has nothing to cancel: a signal or the deadline drops it.
 pub async fn stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, Error> {
     let nothing = || None::<std::future::Ready<()>>;
-    let (outcome, cause) = stop.guard(work, nothing).await;
-    outcome.ok_or(Error::Stopped(cause.unwrap_or(Cause::Deadline)))
+    match stop.guard(work, nothing).await {
+        Guarded::Ended(outcome) | Guarded::Told(outcome, _) => Ok(outcome),
+        Guarded::Dropped { cause, .. } => Err(Error::Stopped {
+            cause,
+            statement: Interrupted::Nothing,
+        }),
+    }
 }
 
 /// What a look at the database means for the files; every command that asks it asks it here.

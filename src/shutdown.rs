@@ -89,6 +89,15 @@ impl Shutdown {
         Ok(Self { last, first })
     }
 
+    /// A handle that no signal ever reaches, for tests: signals are the whole process's.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self {
+            last: Arc::default(),
+            first: watch::channel(None).1,
+        }
+    }
+
     /// Waits for the first signal; answers at once when it has come already. May be called again.
     pub async fn recv(&self) -> Signal {
         let mut first = self.first.clone();

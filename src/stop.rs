@@ -1,8 +1,13 @@
 //! Why a command must stop before it is done: a signal, or its deadline.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::{Instant, interval};
 
 use crate::{
     exit::ExitStatus,
@@ -11,7 +16,8 @@ use crate::{
 
 /// How long a cancelled statement may take to end before its connection is dropped.
 const CANCEL_LIMIT: Duration = Duration::from_secs(4);
-/// A cancel request can be lost in a pooler, or come before the statement: it is sent again.
+/// A cancel request can be lost in a pooler, or come before the statement: another is sent after this time. Each runs to
+/// its own end, because over a slow link with TLS it needs several round trips before the server reads it.
 const CANCEL_AGAIN: Duration = Duration::from_millis(300);
 
 /// The two reasons.
@@ -21,6 +27,22 @@ pub enum Cause {
     Signal(Signal),
     /// `SCHEMAGATE_DEADLINE` has passed.
     Deadline,
+}
+
+/// What became of guarded work.
+#[derive(Debug)]
+pub enum Guarded<T> {
+    /// It ended before anything was to stop.
+    Ended(T),
+    /// It ended after it had been told to.
+    Told(T, Cause),
+    /// It was dropped.
+    Dropped {
+        /// Why it had to stop.
+        cause: Cause,
+        /// There was something to cancel, and its end was not seen in time.
+        unconfirmed: bool,
+    },
 }
 
 /// Watches for both.
@@ -87,35 +109,113 @@ impl Stop {
             .or_else(|| passed.then_some(Cause::Deadline))
     }
 
-    /// Runs `work` until it ends or must stop. Then `cancel` is called, again and again, until the work has noticed;
-    /// without something to cancel, and after 4 s, the work is dropped. `None` means that it was dropped.
+    /// Runs `work` until it ends or must stop. Then `cancel` is called, again and again, until the work has noticed.
+    ///
+    /// With nothing to cancel the work is dropped at once, and after 4 s in any case.
     pub async fn guard<T, F>(
         &self,
         work: impl Future<Output = T>,
         cancel: impl Fn() -> Option<F>,
-    ) -> (Option<T>, Option<Cause>)
+    ) -> Guarded<T>
     where
         F: Future,
     {
         let mut work = pin!(work);
         let cause = tokio::select! {
             biased;
-            out = &mut work => return (Some(out), None),
+            out = &mut work => return Guarded::Ended(out),
             cause = self.wait() => cause,
         };
-        let limit = Instant::now() + CANCEL_LIMIT;
-        while let Some(request) = cancel().filter(|_| Instant::now() < limit) {
-            let nudge = async {
-                // The answer tells nothing; the effect does.
-                let _ = tokio::time::timeout(CANCEL_AGAIN, request).await;
-                tokio::time::sleep(CANCEL_AGAIN).await;
-            };
-            tokio::select! {
-                biased;
-                out = &mut work => return (Some(out), Some(cause)),
-                () = nudge => {}
-            }
+        let told = tokio::time::timeout(CANCEL_LIMIT, tell(work, &cancel)).await;
+        match told {
+            Ok(Some(out)) => Guarded::Told(out, cause),
+            Ok(None) | Err(_) => Guarded::Dropped {
+                cause,
+                unconfirmed: cancel().is_some(),
+            },
         }
-        (None, Some(cause))
+    }
+}
+
+/// Sends cancel requests beside the work, until it ends; `None` when there is nothing to cancel in the first place.
+async fn tell<T, F: Future>(
+    mut work: Pin<&mut impl Future<Output = T>>,
+    cancel: &impl Fn() -> Option<F>,
+) -> Option<T> {
+    let mut requests = FuturesUnordered::new();
+    requests.push(cancel()?);
+    let mut again = interval(CANCEL_AGAIN);
+    again.reset();
+    loop {
+        tokio::select! {
+            biased;
+            out = &mut work => return Some(out),
+            // The answer tells nothing; the effect does.
+            Some(_) = requests.next() => {}
+            _ = again.tick() => requests.extend(cancel()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future};
+
+    use tokio::{sync::Notify, time::sleep};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(100);
+
+    fn soon() -> Stop {
+        Stop::new(Shutdown::silent(), Some(SOON))
+    }
+
+    /// Requests that each take longer than the pause between them arrive all the same.
+    #[tokio::test]
+    async fn slow_requests_arrive() {
+        let (arrived, sent) = (Notify::new(), Cell::new(0));
+        let began = Instant::now();
+        let request = || {
+            sent.set(sent.get() + 1);
+            Some(async {
+                sleep(CANCEL_AGAIN * 2).await;
+                arrived.notify_one();
+            })
+        };
+        let guarded = soon().guard(arrived.notified(), request).await;
+        assert!(matches!(guarded, Guarded::Told((), Cause::Deadline)));
+        assert!(began.elapsed() >= SOON + CANCEL_AGAIN * 2);
+        assert!((2..=3).contains(&sent.get()), "{}", sent.get());
+    }
+
+    #[tokio::test]
+    async fn without_an_effect_the_work_is_dropped() {
+        let began = Instant::now();
+        let request = || Some(future::ready(()));
+        let guarded = soon().guard(future::pending::<()>(), request).await;
+        assert!(matches!(
+            guarded,
+            Guarded::Dropped {
+                unconfirmed: true,
+                ..
+            }
+        ));
+        assert!(began.elapsed() >= CANCEL_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn with_nothing_to_cancel_the_work_is_dropped_at_once() {
+        let began = Instant::now();
+        let nothing = || None::<future::Ready<()>>;
+        let guarded = soon().guard(future::pending::<()>(), nothing).await;
+        assert!(matches!(
+            guarded,
+            Guarded::Dropped {
+                unconfirmed: false,
+                ..
+            }
+        ));
+        assert!(began.elapsed() < CANCEL_LIMIT);
     }
 }

@@ -4,11 +4,7 @@ use std::fmt;
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use crate::{
-    connect::{self, Class},
-    exit::ExitStatus,
-    sql::Place,
-};
+use crate::{connect, exit::ExitStatus, sql::Place};
 
 /// Why a migration was not applied.
 #[derive(Debug)]
@@ -281,13 +277,6 @@ pub fn grant(message: &str, user: &str) -> String {
 impl fmt::Display for SqlFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.headline())
-    }
-}
-
-impl Class {
-    /// The session is over, or will be ended by the server.
-    pub fn is_connection_lost(&self) -> bool {
-        matches!(self, Self::ConnectionLost)
     }
 }
 

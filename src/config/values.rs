@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::duration;
+use crate::duration;
 use crate::migration::{FormatSetting, TableName};
 
 /// The longest name PostgreSQL keeps: it cuts longer ones without an error.

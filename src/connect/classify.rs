@@ -22,6 +22,20 @@ pub enum Class {
     Statement,
 }
 
+// === impl Class ===
+
+impl Class {
+    /// The session is over, or will be ended by the server.
+    pub const fn is_connection_lost(self) -> bool {
+        matches!(self, Self::ConnectionLost)
+    }
+
+    /// The same may work a little later, on a new session.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::Transient)
+    }
+}
+
 /// Classifies by SQLSTATE and severity.
 ///
 /// After `pg_terminate_backend` the error is an ordinary one with 57P01 and `is_closed()` is false, so the code decides.
@@ -33,6 +47,12 @@ pub fn classify(error: &Error) -> Class {
         None if is_about_the_connection(error) => Class::ConnectionLost,
         None => Class::Statement,
     }
+}
+
+/// A pooler that logs in at the server only when something is asked may pass its refusal on as an ordinary error.
+pub fn is_refused_login(error: &Error) -> bool {
+    let code = error.code().map_or("", |code| code.code());
+    code.starts_with("28") || code == "3D000"
 }
 
 /// One line for people: `message (SQLSTATE 42P01)`, or the chain of causes. Never the DETAIL, which can hold values

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::classify::{Class, chain, classify, describe};
+use super::classify::{Class, chain, classify, describe, is_refused_login};
 use crate::exit::ExitStatus;
 use crate::problem::Problem;
 
@@ -44,6 +44,11 @@ pub enum Error {
         peer: String,
         /// That time.
         limit: Duration,
+    },
+    /// There was a session, and the first question had no answer in time.
+    NoAnswer {
+        /// The server's address.
+        peer: String,
     },
     /// TLS is required, and the server has none.
     TlsNotOffered {
@@ -151,14 +156,31 @@ impl Error {
             | Self::PasswordMissing { .. }
             | Self::AuthRefused { .. } => Class::Permanent(ExitStatus::Refused),
             Self::Server { source, .. } => match classify(source) {
-                // Nothing was asked yet, so nothing but the session's start can have failed.
+                // Nothing was asked yet but what every server answers, so only the session's start can have failed.
+                Class::Statement if is_refused_login(source) => {
+                    Class::Permanent(ExitStatus::Refused)
+                }
                 Class::Statement => Class::ConnectionLost,
                 class => class,
             },
             Self::Several(errors) => errors.last().map_or(Class::ConnectionLost, Self::class),
             Self::GaveUp { last, .. } => last.class(),
             Self::Role { .. } | Self::NoCancelKey => Class::Transient,
-            Self::Lookup { .. } | Self::Io { .. } | Self::Timeout { .. } => Class::ConnectionLost,
+            Self::Lookup { .. }
+            | Self::Io { .. }
+            | Self::Timeout { .. }
+            | Self::NoAnswer { .. } => Class::ConnectionLost,
+        }
+    }
+
+    /// Time alone passed, or a pooler repeats that it does not try just now: an error before says more.
+    pub(super) fn says_little(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::NoAnswer { .. } => true,
+            Self::Server { source, .. } => source
+                .as_db_error()
+                .is_some_and(|error| error.message().contains("server_login_retry")),
+            _ => false,
         }
     }
 
@@ -178,6 +200,10 @@ impl Error {
             }
             Self::Timeout { .. } => {
                 "nothing answers there: check address and port, network policies and firewalls"
+            }
+            Self::NoAnswer { .. } => {
+                "see whether the server behind the pooler is up, whether the pool has a free connection, and whether a \
+                 session locks the history table"
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
                 "nothing listens there (yet): check address and port, and whether the server is up"
@@ -258,6 +284,9 @@ impl fmt::Display for Error {
             }
             Self::Io { peer, source } => write!(f, "{peer}: {}", chain(source)),
             Self::Timeout { peer, limit } => write!(f, "{peer}: no session within {limit:?}"),
+            Self::NoAnswer { peer } => {
+                write!(f, "{peer}: connected, and the first query had no answer")
+            }
             Self::TlsNotOffered { peer } => write!(
                 f,
                 "{peer}: the server offers no TLS, and the sslmode requires it"

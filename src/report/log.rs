@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::{config::duration, connect, lock::Holder, runner::Event};
+use crate::{connect, duration, lock::Holder, runner::Event};
 
 /// Logs one event. `slow` is `SCHEMAGATE_SLOW_THRESHOLD`.
 pub fn event(event: &Event<'_>, slow: Option<Duration>) {

@@ -49,9 +49,25 @@ pub enum Error {
     /// The connection was lost, and not taken up again in time.
     Lost(String),
     /// The command had to stop.
-    Stopped(Cause),
+    Stopped {
+        /// Why.
+        cause: Cause,
+        /// What became of the statement that was running.
+        statement: Interrupted,
+    },
     /// The history says one thing and its row another; a bug.
     Inconsistent,
+}
+
+/// What became of the running statement when a command had to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// None was running.
+    Nothing,
+    /// The server confirmed that it was cancelled.
+    Cancelled,
+    /// The server was told, and no answer came in time.
+    Unconfirmed,
 }
 
 // === impl Error ===

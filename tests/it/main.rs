@@ -20,6 +20,7 @@ mod lock;
 mod pieces;
 mod pooler;
 mod readme;
+mod reviewed;
 mod self_check;
 mod session_state;
 mod signals;
