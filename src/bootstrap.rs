@@ -165,7 +165,7 @@ pub async fn fenced(
     limits: &Limits,
     sql: &str,
 ) -> Result<(), tokio_postgres::Error> {
-    let begin = frame.begin(limits);
+    let begin = frame.begin(limits, false);
     send(
         client,
         &format!("{}{sql};NOTIFY schemagate;COMMIT", begin.sql),

@@ -2,7 +2,7 @@
 
 pub mod journal;
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use tokio_postgres::Client;
 
@@ -36,6 +36,11 @@ pub struct Snapshot {
     pub database: String,
     /// `current_user`, after `SCHEMAGATE_ROLE`.
     pub user: String,
+    /// The server sees us on another machine: the link can lose its power. A proxy on our own loopback counts as where
+    /// it connects from.
+    pub remote: bool,
+    /// This session began without a timeout, and reads backslashes as the standard does.
+    pub usual_defaults: bool,
     /// The server runs on Linux, where it can notice a client that went away.
     pub on_linux: bool,
     /// A standby: nothing can be written.
@@ -137,6 +142,10 @@ impl Snapshot {
             database: text(1).ok_or(Error::Answer("no database name"))?.to_owned(),
             user: text(7).unwrap_or_default().to_owned(),
             on_linux: flag(8),
+            usual_defaults: flag(9),
+            remote: text(10)
+                .and_then(|address| address.parse::<IpAddr>().ok())
+                .is_some_and(|address| !address.is_loopback()),
             in_recovery: flag(2),
             shape: columns
                 .map(|columns| formats::shape(params.format, &params.table, columns))
@@ -177,7 +186,11 @@ fn read_sql(params: &Params, rows: bool) -> String {
             AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
           WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p')), \
-         CURRENT_USER, pg_catalog.version() LIKE '%linux%'"
+         CURRENT_USER, pg_catalog.version() LIKE '%linux%', \
+         pg_catalog.current_setting('standard_conforming_strings') = 'on' \
+         AND pg_catalog.current_setting('statement_timeout') = '0' \
+         AND COALESCE(pg_catalog.current_setting('transaction_timeout', true), '0') = '0', \
+         pg_catalog.host(pg_catalog.inet_client_addr())"
     );
     let mut sql = facts;
     if rows {

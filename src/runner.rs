@@ -285,7 +285,7 @@ impl Runner<'_> {
         } else {
             Holding::Transaction
         };
-        let frame = self.frame(session, &snapshot, keys, holding);
+        let frame = self.frame(session, &snapshot, keys, holding, direct);
         let (snapshot, plan) = if holding == Holding::Session {
             if let Some(elsewhere) = self.take_lock(session, &frame, snapshot.rows.len()).await? {
                 return Ok(elsewhere);
@@ -353,6 +353,7 @@ impl Runner<'_> {
         snapshot: &Snapshot,
         keys: LockKeys,
         holding: Holding,
+        direct: bool,
     ) -> Frame {
         Frame {
             keys,
@@ -361,6 +362,9 @@ impl Runner<'_> {
             checks_connection: session.server_version() >= 140_000 && snapshot.on_linux,
             role: self.params.history.role.clone(),
             application_name: self.params.application_name.clone(),
+            direct,
+            usual_defaults: snapshot.usual_defaults,
+            remote: snapshot.remote,
         }
     }
 

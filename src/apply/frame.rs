@@ -53,6 +53,12 @@ pub struct Frame {
     pub role: Option<String>,
     /// Ours, to be set again behind a pooler, where `RESET ALL` clears it.
     pub application_name: String,
+    /// The session is our own from end to end, so that what `RESET ALL` goes back to is known.
+    pub direct: bool,
+    /// On a direct connection: no timeouts by default, and backslashes are read as the standard says.
+    pub usual_defaults: bool,
+    /// The link can lose its power: neither a Unix socket nor the loopback.
+    pub remote: bool,
 }
 
 /// Who holds the main key while a transaction runs.
@@ -82,6 +88,8 @@ pub struct Leaks {
     pub prepares: bool,
     /// Session-level advisory locks.
     pub locks: bool,
+    /// Cursors.
+    pub cursors: bool,
 }
 
 /// Text to send with the number of statements in it.
@@ -101,6 +109,7 @@ impl Leaks {
         Self {
             prepares: prepares(text),
             locks: positions(text, b"advisory").next().is_some(),
+            cursors: positions(text, b"cursor").next().is_some(),
         }
     }
 
@@ -110,6 +119,7 @@ impl Leaks {
         Self {
             prepares: self.prepares || other.prepares,
             locks: self.locks || other.locks,
+            cursors: self.cursors || other.cursors,
         }
     }
 }
@@ -157,10 +167,12 @@ impl Statements {
 
 impl Frame {
     /// Steps 1 to 3.
-    pub fn begin(&self, limits: &Limits) -> Statements {
+    ///
+    /// `idles` says that the transaction takes several messages, between which the server waits for us.
+    pub fn begin(&self, limits: &Limits, idles: bool) -> Statements {
         let mut out = Statements::default();
         out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-        self.push_settings(limits, &mut out);
+        self.push_settings(limits, idles, &mut out);
         let locks = match self.holding {
             Holding::Elsewhere => self.keys.try_second(),
             Holding::Transaction | Holding::Session => self.keys.try_both(),
@@ -175,20 +187,24 @@ impl Frame {
     /// The settings of a further file in the same transaction, which still holds the lock.
     pub fn go_on(&self, limits: &Limits) -> Statements {
         let mut out = Statements::default();
-        self.push_settings(limits, &mut out);
+        self.push_settings(limits, true, &mut out);
         out.push(&set("LOCAL ", "lock_timeout", &milliseconds(limits.lock)));
         out
     }
 
-    fn push_settings(&self, limits: &Limits, out: &mut Statements) {
-        let mut settings = vec![
-            (
+    fn push_settings(&self, limits: &Limits, idles: bool, out: &mut Statements) {
+        let mut settings = Vec::new();
+        let known = self.direct && self.usual_defaults;
+        if idles {
+            settings.push((
                 "idle_in_transaction_session_timeout",
                 milliseconds(Some(IDLE_LIMIT)),
-            ),
-            ("statement_timeout", milliseconds(limits.statement)),
-        ];
-        if self.server_version >= 170_000 {
+            ));
+        }
+        if limits.statement.is_some() || !known {
+            settings.push(("statement_timeout", milliseconds(limits.statement)));
+        }
+        if self.server_version >= 170_000 && !known {
             settings.push(("transaction_timeout", "0".to_owned()));
         }
         if self.holding != Holding::Session {
@@ -205,11 +221,16 @@ impl Frame {
     /// Step 6 without the release of the savepoint.
     pub fn clean(&self, leaks: Leaks) -> Statements {
         let mut out = Statements::default();
-        for statement in RESETS
-            .into_iter()
-            .chain(["DISCARD TEMP", "CLOSE ALL", "UNLISTEN *"])
-        {
-            out.push(statement);
+        for reset in RESETS {
+            out.push(reset);
+        }
+        out.push("DISCARD TEMP");
+        if leaks.cursors || !self.direct {
+            out.push("CLOSE ALL");
+        }
+        if !self.direct {
+            // On our own session nobody minds a message from a channel.
+            out.push("UNLISTEN *");
         }
         out.append(&self.untransactional(leaks));
         out.append(&self.session_settings());
@@ -244,7 +265,11 @@ impl Frame {
     /// The settings that this session keeps from its start to its end and after every `RESET ALL`: what frees the lock
     /// when this client is killed, cut off or stopped. Behind a pooler only our name, which the pooler believes to be set.
     pub fn session_settings(&self) -> Statements {
-        let mut settings = Vec::from(READABLE.map(|(name, value)| (name, value.to_owned())));
+        let mut settings = Vec::new();
+        // On a direct connection `RESET ALL` goes back to the encoding that we connected with.
+        if !(self.direct && self.usual_defaults) {
+            settings.extend(READABLE.map(|(name, value)| (name, value.to_owned())));
+        }
         if self.holding == Holding::Session {
             settings.extend(self.watchfulness());
             if self.server_version >= 140_000 {
@@ -263,11 +288,14 @@ impl Frame {
     /// Server-side keepalives and the connection check; together they end a session whose client lost its power
     /// within about 20 s.
     fn watchfulness(&self) -> Vec<(&'static str, String)> {
-        let mut settings = vec![
-            ("tcp_keepalives_idle", "5".to_owned()),
-            ("tcp_keepalives_interval", "5".to_owned()),
-            ("tcp_keepalives_count", "3".to_owned()),
-        ];
+        let mut settings = Vec::new();
+        if self.remote {
+            settings.extend([
+                ("tcp_keepalives_idle", "5".to_owned()),
+                ("tcp_keepalives_interval", "5".to_owned()),
+                ("tcp_keepalives_count", "3".to_owned()),
+            ]);
+        }
         if self.checks_connection {
             settings.push(("client_connection_check_interval", "2000".to_owned()));
         }
@@ -326,6 +354,9 @@ mod tests {
             checks_connection: server_version >= 140_000,
             role: None,
             application_name: "schemagate/1 pod".into(),
+            direct: holding == Holding::Session,
+            usual_defaults: false,
+            remote: true,
         }
     }
 
@@ -334,7 +365,7 @@ mod tests {
         for holding in [Holding::Transaction, Holding::Session, Holding::Elsewhere] {
             let frame = frame(holding, 150_000);
             for statements in [
-                frame.begin(&Limits::default()),
+                frame.begin(&Limits::default(), true),
                 frame.clean(Leaks::of("PREPARE, pg_advisory_lock")),
                 frame.clean(Leaks::default()),
                 frame.commit(),
@@ -348,7 +379,7 @@ mod tests {
     fn settings_follow_the_server_version() {
         let begin = |version| {
             frame(Holding::Transaction, version)
-                .begin(&Limits::default())
+                .begin(&Limits::default(), false)
                 .sql
         };
         assert!(!begin(130_000).contains("client_connection_check_interval"));
@@ -359,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_main_key_is_left_to_the_connection_that_holds_it() {
-        let begin = |holding| frame(holding, 150_000).begin(&Limits::default()).sql;
+        let begin = |holding| frame(holding, 150_000).begin(&Limits::default(), false).sql;
         assert!(begin(Holding::Session).contains("xact_lock(90)"));
         assert!(begin(Holding::Transaction).contains("xact_lock(90)"));
         assert!(!begin(Holding::Elsewhere).contains("xact_lock(90)"));

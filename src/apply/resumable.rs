@@ -208,7 +208,7 @@ impl Applier<'_> {
 
     /// The fence of a piece, up to what the file has set before it.
     fn open_piece(&self, piece: &Piece<'_>, migration: &Migration) -> Statements {
-        let mut out = self.frame.begin(&self.limits_of(migration));
+        let mut out = self.frame.begin(&self.limits_of(migration), true);
         // Another pod may have run it whole since the last look, which begins a new life of its pieces.
         out.push(&self.unapplied_check(migration));
         out.push(&self.undone_check(piece, migration));
@@ -249,7 +249,9 @@ impl Applier<'_> {
 
     /// The last transaction: the history row. A later run that finds all pieces done comes straight here.
     async fn record_whole(&self, job: &Job, migration: &Migration) -> Result<(), Failure> {
-        let mut sql = self.frame.begin(&self.limits_of(self.migration(job)));
+        let mut sql = self
+            .frame
+            .begin(&self.limits_of(self.migration(job)), false);
         sql.push(&self.unapplied_check(migration));
         let since = format!(
             "(SELECT COALESCE((EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.min(at)) * 1000)::pg_catalog.int8, 0) \

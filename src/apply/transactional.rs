@@ -35,7 +35,9 @@ impl Applier<'_> {
     }
 
     async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
-        let begin = self.frame.begin(&self.limits_of(migration));
+        let script = job.script()?;
+        let idles = script.text().len() > MESSAGE_BYTES || script.summary().copies > 0;
+        let begin = self.frame.begin(&self.limits_of(migration), idles);
         let mut sender = Sender::new(self.client());
         sender.own(&label(&migration.version), 0);
         sender.own(&begin.sql, begin.count);
@@ -70,7 +72,7 @@ impl Applier<'_> {
             let limits = self.limits_of(migration);
             let before = if index == 0 {
                 sender.own(&label(&migration.version), 0);
-                self.frame.begin(&limits)
+                self.frame.begin(&limits, true)
             } else {
                 // The settings were undone behind the file before.
                 self.frame.go_on(&limits)
