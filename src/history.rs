@@ -1,5 +1,6 @@
 //! Reads the history table that a format describes, and what the server is, in one round trip.
 
+mod glance;
 pub mod journal;
 
 use std::{fmt, net::IpAddr};

@@ -1,0 +1,81 @@
+//! The cheapest look: the rows alone. In the common case they show that nothing is to be done, and a fresh server
+//! process answers `SELECT *` in a third of the time that the facts about the server take.
+
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+use super::Params;
+use crate::{
+    formats::{Format, Shape},
+    migration::{Applied, quote_ident},
+};
+
+/// The rows of the history, oldest first, with the table's shape. `None` where it takes the whole look to say what is
+/// there: no table, no row, another table, an error.
+pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Applied>)> {
+    // As another role it would be a transaction of several statements, and no cheaper.
+    if params.role.is_some() {
+        return None;
+    }
+    let question = format!(
+        "SELECT * FROM {}.{}",
+        quote_ident(&params.table.schema),
+        quote_ident(&params.table.table)
+    );
+    let mut stream = pin!(client.simple_query_raw(&question).await.ok()?);
+    let mut columns = None;
+    let mut rows = Vec::new();
+    let mut whole = true;
+    // To the end, also behind an error: the session is used further.
+    while let Some(message) = stream.next().await {
+        match message {
+            Ok(SimpleQueryMessage::RowDescription(found)) => columns = Some(found),
+            Ok(SimpleQueryMessage::Row(row)) => match applied(params.format, &row) {
+                Some(row) => rows.push(row),
+                None => whole = false,
+            },
+            Ok(_) => {}
+            Err(_) => whole = false,
+        }
+    }
+    if !whole || rows.is_empty() {
+        return None;
+    }
+    let named = columns?.iter().any(|column| column.name() == "name");
+    let shape = match params.format {
+        Format::Sql => Shape::Sql,
+        Format::DrizzleClassic | Format::DrizzleV1 if named => Shape::V1,
+        Format::DrizzleClassic | Format::DrizzleV1 => Shape::Classic,
+    };
+    rows.sort_by_key(|row| row.order);
+    Some((shape, rows))
+}
+
+fn applied(format: Format, row: &SimpleQueryRow) -> Option<Applied> {
+    let value = |name: &str| row.try_get(name).ok().flatten().map(str::to_owned);
+    let number = |name: &str| value(name)?.parse().ok();
+    if format == Format::Sql {
+        return Some(Applied {
+            order: number("serial")?,
+            version: Some(value("version")?),
+            checksum: Some(value("checksum")?),
+            created_at: None,
+            applied_at: value("applied_at"),
+            duration_ms: number("duration_ms"),
+        });
+    }
+    let created_at = match value("created_at") {
+        Some(text) => Some(text.parse().ok()?),
+        None => None,
+    };
+    Some(Applied {
+        order: number("id")?,
+        version: value("name"),
+        checksum: Some(value("hash")?),
+        created_at,
+        applied_at: value("applied_at"),
+        duration_ms: None,
+    })
+}
