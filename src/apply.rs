@@ -24,7 +24,7 @@ pub use prepare::{Job, Mode};
 
 use crate::{
     connect::{self, Session},
-    formats::Shape,
+    formats::{Fence, Shape},
     history::journal::{self, Author, Entry, Kind},
     migration::{Migration, TableName, TransactionMode, quote_literal},
     source::Source,
@@ -151,7 +151,17 @@ impl Applier<'_> {
 
     /// The check that stands behind the lock.
     fn unapplied_check(&self, migration: &Migration) -> String {
-        crate::formats::applied_check_sql(self.source.format, self.table, self.shape, migration)
+        let fence = match self.frame.holding {
+            Holding::Session => Fence::SinceLook,
+            Holding::Transaction | Holding::Elsewhere => Fence::SinceAnything,
+        };
+        crate::formats::applied_check_sql(
+            self.source.format,
+            self.table,
+            self.shape,
+            migration,
+            fence,
+        )
     }
 
     /// Ends a transaction that an error has broken, and notes the failure. A failure of this is not told: the first

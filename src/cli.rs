@@ -100,7 +100,8 @@ pub fn parse(
     env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Invocation, CliExit> {
     let args: Vec<OsString> = args.collect();
-    let matches = build::root()
+    let root = build::root();
+    let matches = root
         .try_get_matches_from(&args)
         .map_err(|error| CliExit::from_clap(&error, &args))?;
     let Some((name, sub)) = matches.subcommand() else {

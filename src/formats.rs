@@ -17,7 +17,9 @@ mod upgrade;
 
 pub use reconcile::{Matched, reconcile};
 pub use row::{label, parse_row, select_rows_sql};
-pub use table::{Column, Shape, applied_check_sql, columns_sql, create_sql, insert_sql, shape};
+pub use table::{
+    Column, Fence, Shape, applied_check_sql, columns_sql, create_sql, insert_sql, shape,
+};
 pub use upgrade::{Upgrade, needs_upgrade, upgrade};
 
 use crate::exit::ExitStatus;

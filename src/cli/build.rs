@@ -25,17 +25,31 @@ pub(super) fn root() -> Command {
         .propagate_version(true)
         .args_override_self(true)
         .args(setting_flags(None))
-        .subcommands(help::TOPICS.iter().map(subcommand))
+        .subcommands(
+            help::TOPICS
+                .iter()
+                .map(|topic| Command::new(topic.name).about(topic.about).defer(deferred)),
+        )
         .subcommands(LATER_COMMANDS.into_iter().map(later))
 }
 
-fn subcommand(topic: &'static Topic) -> Command {
+fn deferred(command: Command) -> Command {
+    match help::TOPICS
+        .iter()
+        .find(|topic| topic.name == command.get_name())
+    {
+        Some(topic) => subcommand(command, topic),
+        None => command,
+    }
+}
+
+fn subcommand(command: Command, topic: &'static Topic) -> Command {
     let own = own_arguments(topic.name);
     let taken = |arg: &Arg| own.iter().any(|mine| mine.get_id() == arg.get_id());
     let settings: Vec<Arg> = setting_flags(Some(topic.name))
         .filter(|arg| !taken(arg))
         .collect();
-    Command::new(topic.name)
+    command
         .display_name("schemagate")
         .about(topic.about)
         .after_help(help::epilogue(topic))

@@ -149,6 +149,15 @@ pub fn insert_sql(
     }
 }
 
+/// How old the look at the history may be that a fence has to make up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// The lock has been held since the look: whatever another image has written was seen.
+    SinceLook,
+    /// Anybody may have written since.
+    SinceAnything,
+}
+
 /// A statement that fails with SQLSTATE 22P02 and the text `schemagate: already applied, row N` when the migration has
 /// its row, and does nothing otherwise: the fence inside the migration's own transaction.
 ///
@@ -158,17 +167,18 @@ pub fn applied_check_sql(
     table: &TableName,
     shape: Shape,
     migration: &Migration,
+    fence: Fence,
 ) -> String {
     let order = if shape == Shape::Sql { "serial" } else { "id" };
     format!(
         "SELECT ('schemagate: already applied, row ' OPERATOR(pg_catalog.||) {order}::pg_catalog.text)::pg_catalog.int4 \
          FROM {} WHERE {} LIMIT 1",
         table.quoted(),
-        own_row(format, shape, migration)
+        own_row(format, shape, migration, fence)
     )
 }
 
-fn own_row(format: Format, shape: Shape, migration: &Migration) -> String {
+fn own_row(format: Format, shape: Shape, migration: &Migration, fence: Fence) -> String {
     let at = migration.created_at;
     let same_second = format!(
         "created_at = {} AND hash = {}",
@@ -177,10 +187,20 @@ fn own_row(format: Format, shape: Shape, migration: &Migration) -> String {
     );
     let name = || quote_literal(&name_in_v1_table(format, migration));
     match (format, shape) {
-        (Format::Sql, _) => format!("version IN ({})", spellings(&migration.version)),
+        // An expression over the column is no use to its primary key.
+        (Format::Sql, _) if fence == Fence::SinceLook => {
+            format!("version = {}", quote_literal(&migration.version))
+        }
+        (Format::Sql, _) => {
+            let number = quote_literal(super::numbered::trim(&migration.version));
+            format!("pg_catalog.ltrim(version, '0') = {number}")
+        }
         // Rows of the v1 generation have whole seconds.
         (Format::DrizzleClassic, Shape::V1) => {
             format!("created_at = {at} OR name = {} OR {same_second}", name())
+        }
+        (Format::DrizzleClassic, _) if drizzle::whole_second(at) == at => {
+            format!("created_at = {at}")
         }
         (Format::DrizzleClassic, _) => format!("created_at = {at} OR {same_second}"),
         // A 0.x release that works on an upgraded table leaves the name NULL.
@@ -189,20 +209,6 @@ fn own_row(format: Format, shape: Shape, migration: &Migration) -> String {
         }
         (Format::DrizzleV1, _) => same_second,
     }
-}
-
-/// A number with fewer and more leading zeros, as another image may have written it; each is looked up in the primary
-/// key, which an expression over the column would not use.
-fn spellings(version: &str) -> String {
-    let number = super::numbered::trim(version);
-    let widths = number.len()..=version.len().max(6);
-    let mut all: Vec<String> = widths
-        .map(|width| quote_literal(&format!("{number:0>width$}")))
-        .collect();
-    if all.is_empty() {
-        all.push(quote_literal(version));
-    }
-    all.join(", ")
 }
 
 fn name_in_v1_table(format: Format, migration: &Migration) -> String {

@@ -151,8 +151,13 @@ impl Runner<'_> {
         for &index in &plan.run {
             let migration = &self.source.migrations[index];
             // The look was before the lock.
-            let check =
-                formats::applied_check_sql(history.format, &history.table, ground.shape, migration);
+            let check = formats::applied_check_sql(
+                history.format,
+                &history.table,
+                ground.shape,
+                migration,
+                formats::Fence::SinceAnything,
+            );
             let row =
                 formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
             sql.push_str(&check);
