@@ -7,7 +7,7 @@ use crate::{
     cli::Invocation,
     error::Error,
     report::{self, summary::Summary},
-    runner::{self, Params},
+    runner::{self, Event, Params},
     source::Source,
     stop::Stop,
 };
@@ -29,13 +29,14 @@ pub async fn run(
     let done = RefCell::new(Vec::new());
     let slow = invocation.config.slow_threshold;
     let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
+        if let Event::Planned(plan) = &event {
+            summary.borrow_mut().planned(&source.migrations, plan);
+        }
         report::log::event(&event, slow);
     })
     .await;
     let mut summary = summary.borrow_mut();
     if let Ok(outcome) = &outcome {
-        summary.deferred = outcome.plan.deferred();
-        summary.ahead = outcome.plan.ahead.len();
         for warning in &outcome.plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -58,22 +59,19 @@ async fn dry_run(
     let (snapshot, _) =
         runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
     let plan = runner::plan_of(source, &snapshot, &params.policy)?;
+    summary.borrow_mut().planned(&source.migrations, &plan);
     if !plan.conflicts.is_empty() {
         return Err(runner::Error::Conflicts(plan.conflicts).into());
     }
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
-    let mut summary = summary.borrow_mut();
-    summary.deferred = plan.deferred();
-    summary.ahead = plan.ahead.len();
     for &index in &plan.run {
         let migration = &source.migrations[index];
         print(&format!(
             "would apply {} ({})",
             migration.version, migration.path
         ))?;
-        summary.pending.push(migration.version.clone());
     }
     Ok(())
 }
