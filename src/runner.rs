@@ -570,7 +570,7 @@ pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<
 }
 
 /// Something is to be run, or Drizzle's table is to be brought to the form that its folder needs.
-fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
+pub fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
     !plan.run.is_empty()
         || snapshot
             .shape
