@@ -206,7 +206,7 @@ fn next(error: &runner::Error) -> String {
     use runner::Error as E;
     match error {
         E::Connect(error) => connect_help(error),
-        E::History(_) => "grant the role SELECT on the history table, and USAGE on its schema".to_owned(),
+        E::History(error) => error.help(),
         E::NoPrimary(_) => "migrations are pending, and a standby cannot apply them".to_owned(),
         E::Target(error) => error.help(),
         E::Conflicts(conflicts) => conflicts

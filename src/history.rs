@@ -5,7 +5,7 @@ pub mod journal;
 
 use std::{fmt, net::IpAddr};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::DbError};
 
 use crate::{
     connect::{self, Class},
@@ -244,12 +244,44 @@ fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
 // === impl Error ===
 
 impl Error {
-    /// The exit code, where it is not the connection that failed.
+    /// The exit code.
+    ///
+    /// The questions are the same for every history, so an SQL error other than those of [`of_statement`] comes from what
+    /// stands in the table's place: the history does not match.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Database(_) => ExitStatus::Refused,
+            Self::Database(error) => match connect::classify(error) {
+                Class::ConnectionLost | Class::Transient => ExitStatus::Unreachable,
+                Class::Permanent(status) => status,
+                Class::Statement => of_statement(code(error)),
+            },
             Self::Format(error) => error.exit_status(),
             Self::Answer(_) => ExitStatus::Bug,
+        }
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Database(error) => match self.exit_status() {
+                ExitStatus::Unreachable => {
+                    "look at the server and its log, then start again".to_owned()
+                }
+                ExitStatus::Locked => {
+                    "see in pg_locks who holds the history table, or raise the role's lock_timeout"
+                        .to_owned()
+                }
+                ExitStatus::Refused => match error.as_db_error() {
+                    Some(error) => permit(code_of(error), error.message()),
+                    None => "correct user and password".to_owned(),
+                },
+                _ => {
+                    "look at the history table (SCHEMAGATE_HISTORY_TABLE): it cannot be read as one"
+                        .to_owned()
+                }
+            },
+            Self::Format(error) => error.help(),
+            Self::Answer(_) => "please report this with the server's version".to_owned(),
         }
     }
 }
@@ -279,3 +311,86 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+fn code(error: &tokio_postgres::Error) -> &str {
+    error.as_db_error().map_or("", code_of)
+}
+
+fn code_of(error: &DbError) -> &str {
+    error.code().code()
+}
+
+/// SQL errors that reading a table may end with, whatever the table is.
+fn of_statement(code: &str) -> ExitStatus {
+    match code {
+        // insufficient_privilege; a role to set that does not exist; a login that a pooler tried only now
+        "42501" | "22023" | "3D000" | "28000" | "28P01" => ExitStatus::Refused,
+        // lock_not_available: a lock_timeout of the role's own
+        "55P03" => ExitStatus::Locked,
+        // query_canceled: a statement_timeout of the role's own, or somebody's pg_cancel_backend
+        "57014" => ExitStatus::Unreachable,
+        _ => ExitStatus::History,
+    }
+}
+
+/// The sentence that permits what the server refused, in its English wording; else the general one.
+fn permit(code: &str, message: &str) -> String {
+    let object = |prefix: &str| message.strip_prefix(prefix).map(quote_ident);
+    if code == "22023" {
+        "create the role, or correct SCHEMAGATE_ROLE".to_owned()
+    } else if let Some(schema) = object("permission denied for schema ") {
+        format!("as its owner: GRANT USAGE ON SCHEMA {schema} TO the role that reads the history")
+    } else if let Some(table) = object("permission denied for table ") {
+        format!("as its owner: GRANT SELECT ON TABLE {table} TO the role that reads the history")
+    } else if message.starts_with("permission denied to set role") {
+        "GRANT the role of SCHEMAGATE_ROLE TO the role that connects".to_owned()
+    } else {
+        "GRANT SELECT on the history table, and USAGE on its schema, to the role that reads it"
+            .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_statements() {
+        for (code, status) in [
+            ("42501", ExitStatus::Refused),
+            ("22023", ExitStatus::Refused),
+            ("3D000", ExitStatus::Refused),
+            ("55P03", ExitStatus::Locked),
+            ("57014", ExitStatus::Unreachable),
+            ("42703", ExitStatus::History),
+            ("XX001", ExitStatus::History),
+        ] {
+            assert_eq!(of_statement(code), status, "{code}");
+        }
+    }
+
+    #[test]
+    fn permissions() {
+        let check = |code: &str, message: &str, expected: &str| {
+            let advice = permit(code, message);
+            assert!(advice.contains(expected), "{message}: {advice}");
+        };
+        check(
+            "42501",
+            "permission denied for schema drizzle",
+            "GRANT USAGE ON SCHEMA \"drizzle\"",
+        );
+        check(
+            "42501",
+            "permission denied for table history",
+            "GRANT SELECT ON TABLE \"history\"",
+        );
+        check(
+            "42501",
+            "permission denied to set role \"owner\"",
+            "SCHEMAGATE_ROLE",
+        );
+        check("22023", "role \"x\" does not exist", "SCHEMAGATE_ROLE");
+        check("42501", "keine Berechtigung", "GRANT SELECT");
+    }
+}

@@ -116,6 +116,8 @@ pub struct Runner<'a> {
     done: &'a RefCell<Vec<Done>>,
     /// What is or was under way when the connection ended.
     under_way: Option<Migration>,
+    /// What the last attempt was to apply.
+    attempted: Vec<String>,
     lost: u32,
     retries: u32,
     lost_pause: Backoff,
@@ -160,6 +162,7 @@ pub async fn run(
         cancellable: &cancellable,
         done,
         under_way: None,
+        attempted: Vec::new(),
         lost: 0,
         retries: 0,
         lost_pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
@@ -307,6 +310,10 @@ impl Runner<'_> {
             return Ok(Step::Finished(plan));
         }
         *self.cancellable.borrow_mut() = Some(session.canceller());
+        let versions = plan.run.iter();
+        self.attempted = versions
+            .map(|&index| self.source.migrations[index].version.clone())
+            .collect();
         let outcome = self.write(session, &snapshot, &plan, frame, direct).await;
         *self.cancellable.borrow_mut() = None;
         match outcome {
@@ -331,8 +338,9 @@ impl Runner<'_> {
             .map_err(Error::History)
     }
 
-    fn plan(&self, snapshot: &Snapshot) -> Result<Plan, Error> {
+    fn plan(&mut self, snapshot: &Snapshot) -> Result<Plan, Error> {
         let plan = plan_of(self.source, snapshot, &self.params.policy)?;
+        (self.on_event)(Event::Planned(&plan));
         if plan.conflicts.is_empty() {
             Ok(plan)
         } else {
@@ -400,21 +408,32 @@ impl Runner<'_> {
         let Some(Migration { version, .. }) = self.under_way.take() else {
             return;
         };
-        let committed = !plan
-            .run
-            .iter()
-            .any(|&index| self.source.migrations[index].version == version);
-        let note = if committed {
-            self.done.borrow_mut().push(Done {
-                version: version.clone(),
-                elapsed: Duration::ZERO,
-            });
-            format!("the connection was lost during {version}, which was committed")
-        } else {
+        let is_pending = |version: &String| {
+            plan.run
+                .iter()
+                .any(|&index| self.source.migrations[index].version == *version)
+        };
+        let note = if is_pending(&version) {
             format!(
                 "the connection was lost during {version}, which was rolled back; the history has {} rows",
                 snapshot.rows.len()
             )
+        } else {
+            // In one transaction all were committed with the last one.
+            let together = match self.params.transaction {
+                TransactionMode::Each => vec![version.clone()],
+                TransactionMode::All => std::mem::take(&mut self.attempted),
+            };
+            let mut done = self.done.borrow_mut();
+            for version in together {
+                if !is_pending(&version) && !done.iter().any(|done| done.version == version) {
+                    done.push(Done {
+                        version,
+                        elapsed: Duration::ZERO,
+                    });
+                }
+            }
+            format!("the connection was lost during {version}, which was committed")
         };
         (self.on_event)(Event::Note(&note));
     }
@@ -564,7 +583,7 @@ pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<
 }
 
 /// Something is to be run, or Drizzle's table is to be brought to the form that its folder needs.
-fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
+pub fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
     !plan.run.is_empty()
         || snapshot
             .shape

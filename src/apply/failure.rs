@@ -61,7 +61,7 @@ pub struct SqlFailure {
     pub code: String,
     /// The server's message.
     pub message: String,
-    /// DETAIL. It can hold values of rows: for the log only.
+    /// DETAIL, and CONTEXT where more of it is known than may be shown. They can hold values of rows: for the log only.
     pub detail: Option<String>,
     /// HINT.
     pub hint: Option<String>,
@@ -141,11 +141,14 @@ impl SqlFailure {
             )),
             _ => None,
         };
+        let (shown, hidden) = error.where_().map(divide_context).unwrap_or_default();
+        let details = [error.detail().map(str::to_owned), hidden];
+        let details: Vec<String> = details.into_iter().flatten().collect();
         Self {
             message: error.message().to_owned(),
-            detail: error.detail().map(str::to_owned),
+            detail: (!details.is_empty()).then(|| details.join("\n")),
             hint: error.hint().map(str::to_owned),
-            context: context.or_else(|| error.where_().map(str::to_owned)),
+            context: context.or(shown),
             ..Self::at(version, path, error.code().code())
         }
     }
@@ -274,6 +277,28 @@ pub fn grant(message: &str, user: &str) -> String {
     }
 }
 
+/// Divides a CONTEXT into what names a place alone, and, where it says more than that, the whole.
+///
+/// `COPY t, line 2, column a: "…"` goes on with the value, and `SQL statement "…"` with its literals. What is shown are
+/// the lines of a COPY and of a procedural language, up to the first colon or quote.
+fn divide_context(context: &str) -> (Option<String>, Option<String>) {
+    let mut lines = Vec::new();
+    let mut in_statement = false;
+    for line in context.lines() {
+        if in_statement {
+            in_statement = !line.ends_with('"');
+        } else if line.starts_with("COPY ") || line.starts_with("PL/") {
+            let end = line.find([':', '"']).unwrap_or(line.len());
+            lines.push(line[..end].trim_end().to_owned());
+        } else {
+            in_statement = line.contains('"') && !line.ends_with('"');
+        }
+    }
+    let shown = lines.join("\n");
+    let hidden = (shown != context).then(|| format!("context: {context}"));
+    ((!shown.is_empty()).then_some(shown), hidden)
+}
+
 impl fmt::Display for SqlFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.headline())
@@ -283,6 +308,41 @@ impl fmt::Display for SqlFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_names_places_without_values() {
+        let check = |context: &str, shown: &str, hides: bool| {
+            let (found, hidden) = divide_context(context);
+            assert_eq!(found.unwrap_or_default(), shown, "{context}");
+            assert_eq!(hidden.is_some(), hides, "{context}");
+            assert!(hidden.is_none_or(|hidden| hidden.contains(context)));
+        };
+        check(
+            "COPY t, line 2, column a: \"x4111-1111\"",
+            "COPY t, line 2, column a",
+            true,
+        );
+        check("COPY t, line 2: \"x4111\ty\"", "COPY t, line 2", true);
+        check(
+            "COPY t, line 2, column a: null input",
+            "COPY t, line 2, column a",
+            true,
+        );
+        check("SQL statement \"INSERT INTO t VALUES ('card')\"", "", true);
+        check(
+            "SQL statement \"INSERT INTO t VALUES ('card\nCOPY secret, line 1')\"\n\
+             PL/pgSQL function f(integer) line 3 at SQL statement\n\
+             SQL function \"g\" statement 1\nPL/pgSQL function inline_code_block line 1 at PERFORM",
+            "PL/pgSQL function f(integer) line 3 at SQL statement\n\
+             PL/pgSQL function inline_code_block line 1 at PERFORM",
+            true,
+        );
+        check(
+            "PL/pgSQL function f() line 3 at RAISE",
+            "PL/pgSQL function f() line 3 at RAISE",
+            false,
+        );
+    }
 
     #[test]
     fn grants() {

@@ -33,6 +33,9 @@ pub async fn run(
         let (snapshot, _) =
             runner::look(&params, stop, &mut |event| report::log::event(&event, None)).await?;
         let plan = runner::plan_of(&source, &snapshot, &params.policy)?;
+        if !plan.conflicts.is_empty() {
+            return Err(runner::Error::Conflicts(plan.conflicts).into());
+        }
         for &index in &plan.run {
             print(&format!(
                 "would mark {} as applied",

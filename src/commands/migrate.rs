@@ -4,10 +4,11 @@ use std::cell::RefCell;
 
 use super::{print, setup};
 use crate::{
+    apply, bootstrap,
     cli::Invocation,
     error::Error,
     report::{self, summary::Summary},
-    runner::{self, Params},
+    runner::{self, Event, Params, stopped},
     source::Source,
     stop::Stop,
 };
@@ -29,13 +30,14 @@ pub async fn run(
     let done = RefCell::new(Vec::new());
     let slow = invocation.config.slow_threshold;
     let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
+        if let Event::Planned(plan) = &event {
+            summary.borrow_mut().planned(&source.migrations, plan);
+        }
         report::log::event(&event, slow);
     })
     .await;
     let mut summary = summary.borrow_mut();
     if let Ok(outcome) = &outcome {
-        summary.deferred = outcome.plan.deferred();
-        summary.ahead = outcome.plan.ahead.len();
         for warning in &outcome.plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -48,32 +50,39 @@ pub async fn run(
     outcome.map(|_| ()).map_err(Error::Run)
 }
 
-/// Prints what would run; writes nothing and takes no lock.
+/// Prints what would run, or refuses what a run would refuse; writes nothing and takes no lock.
 async fn dry_run(
     source: &Source,
     params: &Params,
     stop: &Stop,
     summary: &RefCell<Summary>,
 ) -> Result<(), Error> {
-    let (snapshot, _) =
+    let (snapshot, session) =
         runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
     let plan = runner::plan_of(source, &snapshot, &params.policy)?;
+    summary.borrow_mut().planned(&source.migrations, &plan);
     if !plan.conflicts.is_empty() {
         return Err(runner::Error::Conflicts(plan.conflicts).into());
     }
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
-    let mut summary = summary.borrow_mut();
-    summary.deferred = plan.deferred();
-    summary.ahead = plan.ahead.len();
+    if runner::needs_writing(&plan, &snapshot, source) {
+        let mut warn = |warning: &str| tracing::warn!("{warning}");
+        apply::prepare::prepare(source, &plan.run, params.transaction, &mut warn)
+            .map_err(runner::Error::Prepare)?;
+        let refusing = bootstrap::refuse_foreign(session.client(), &params.history, &snapshot);
+        stopped(stop, refusing)
+            .await?
+            .map_err(runner::Error::from)?;
+    }
+    session.close().await;
     for &index in &plan.run {
         let migration = &source.migrations[index];
         print(&format!(
             "would apply {} ({})",
             migration.version, migration.path
         ))?;
-        summary.pending.push(migration.version.clone());
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use crate::{connect, duration, lock::Holder, runner::Event};
 /// Logs one event. `slow` is `SCHEMAGATE_SLOW_THRESHOLD`.
 pub fn event(event: &Event<'_>, slow: Option<Duration>) {
     match event {
+        // What is worth telling follows by itself.
+        Event::Planned(_) => {}
         Event::Connect(event) => connecting(event),
         Event::LockElsewhere { holder, next_in } => {
             let holder = holder.map_or_else(|| "unknown".to_owned(), Holder::to_string);

@@ -4,7 +4,14 @@ use std::{io::Write as _, time::Duration};
 
 use serde::Serialize;
 
-use crate::{error::Error, exit::ExitStatus, report::log::millis, runner::Done};
+use crate::{
+    error::Error,
+    exit::ExitStatus,
+    migration::Migration,
+    plan::{Plan, State},
+    report::log::millis,
+    runner::Done,
+};
 
 /// What a run has done, filled in on the way so that a failed run tells it too.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -68,6 +75,17 @@ impl Summary {
             dry_run,
             ..Self::default()
         }
+    }
+
+    /// Notes what a look at the history showed.
+    pub fn planned(&mut self, migrations: &[Migration], plan: &Plan) {
+        let states = migrations.iter().zip(&plan.states);
+        self.pending = states
+            .filter(|(_, state)| matches!(state, State::Pending | State::OutOfOrder))
+            .map(|(migration, _)| migration.version.clone())
+            .collect();
+        self.deferred = plan.deferred();
+        self.ahead = plan.ahead.len();
     }
 
     /// Notes what was applied; it is no longer pending.

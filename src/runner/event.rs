@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{apply::SqlFailure, connect, lock::Holder, migration::Migration};
+use crate::{apply::SqlFailure, connect, lock::Holder, migration::Migration, plan::Plan};
 
 /// What happens during a run.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A look at the history, and what is to be done after it.
+    Planned(&'a Plan),
     /// Waiting for the database.
     Connect(connect::Event<'a>),
     /// Another session holds the lock.

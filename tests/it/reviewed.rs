@@ -6,7 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Database, Folder, PgBouncer, Schemagate, Server, Session, Stop, eventually};
+use serde_json::Value;
+
+use crate::harness::{
+    Database, Folder, Outcome, PgBouncer, Proxy, Schemagate, Server, Session, Stop, eventually,
+};
 
 fn one() -> Folder {
     Folder::sql(&[("0001_a.sql", "CREATE TABLE a (id int);")])
@@ -201,6 +205,180 @@ fn refusal(severity: &str, code: &str, text: &str) -> Vec<u8> {
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).expect("a short message");
     [&[kind][..], &length.to_be_bytes(), body].concat()
+}
+
+/// The versions that a list of the summary holds.
+fn versions(outcome: &Outcome, list: &str) -> Vec<String> {
+    let logs = outcome.logs();
+    let summary = logs.last().expect("a summary");
+    let entries = summary[list].as_array().expect("a list");
+    let version = |entry: &Value| {
+        entry["version"]
+            .as_str()
+            .or(entry.as_str())
+            .map(str::to_owned)
+    };
+    entries.iter().filter_map(version).collect()
+}
+
+#[test]
+fn a_failed_run_tells_what_is_left() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[
+        ("0001_a.sql", "CREATE TABLE a (id int);"),
+        ("0002_b.sql", "SELECT 1 / 0;"),
+        ("0003_c.sql", "CREATE TABLE c (id int);"),
+    ]);
+    let failed = Schemagate::migrate(&database, &folder).run();
+    failed.assert_code(5);
+    assert_eq!(versions(&failed, "applied"), ["0001"]);
+    assert_eq!(versions(&failed, "pending"), ["0002", "0003"]);
+
+    // Nothing is applied, and a conflict forbids all that is pending.
+    folder.write("0001_a.sql", b"CREATE TABLE other (id int);");
+    let refused = Schemagate::migrate(&database, &folder).run();
+    refused.assert_code(6);
+    assert_eq!(versions(&refused, "pending"), ["0002", "0003"]);
+}
+
+#[test]
+fn all_migrations_of_a_commit_without_an_answer_are_told() {
+    let database = Server::debian().database();
+    // The trigger waits at the commit, after both files have been answered.
+    let folder = Folder::sql(&[
+        (
+            "0001_a.sql",
+            "CREATE TABLE a (id int);
+             CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION slow();
+             INSERT INTO a VALUES (1);",
+        ),
+        ("0002_b.sql", "CREATE TABLE b (id int);"),
+    ]);
+    let proxy = Proxy::to(Server::debian().port());
+    let running = Schemagate::migrate(&database, &folder)
+        .url(&database.url_at(proxy.port()))
+        .env("SCHEMAGATE_TRANSACTION", "all")
+        .spawn();
+    let sleeping = "SELECT 1 FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    eventually!(!database.query(sleeping).is_empty(), "it commits");
+    proxy.hold();
+    eventually!(database.has_table("b"), "it has committed");
+    proxy.cut();
+    let outcome = running.wait();
+    outcome
+        .assert_code(0)
+        .assert_says("lost during 0002, which was committed");
+    assert_eq!(versions(&outcome, "applied"), ["0001", "0002"]);
+    assert!(versions(&outcome, "pending").is_empty());
+}
+
+#[test]
+fn a_dry_run_refuses_what_a_run_would_refuse() {
+    let database = Server::debian().database();
+    let dry =
+        |folder: &Folder| Schemagate::migrate(&database, folder).env("SCHEMAGATE_DRY_RUN", "true");
+    let bare = Folder::sql(&[(
+        "0001_a.sql",
+        "CREATE INDEX CONCURRENTLY i ON pg_class (oid);",
+    )]);
+    let outcome = dry(&bare).env("SCHEMAGATE_TRANSACTION", "all").run();
+    outcome
+        .assert_code(2)
+        .assert_says("0001_a.sql")
+        .assert_says("SCHEMAGATE_TRANSACTION=all");
+    assert_eq!(versions(&outcome, "pending"), ["0001"]);
+    dry(&one())
+        .run()
+        .assert_code(0)
+        .assert_prints("would apply 0001");
+
+    database.query("CREATE TABLE schema_migrations (version bigint, dirty boolean); INSERT INTO schema_migrations VALUES (1, false)");
+    let run = Schemagate::migrate(&database, one()).run();
+    run.assert_code(6).assert_says("schema_migrations");
+    dry(&one())
+        .run()
+        .assert_code(6)
+        .assert_says("schema_migrations");
+    assert!(!database.has_table("schemagate.history"));
+}
+
+#[test]
+fn a_dry_run_of_baseline_refuses_what_baseline_would_refuse() {
+    let database = Server::debian().database();
+    Schemagate::migrate(&database, one()).run().assert_code(0);
+    let changed = Folder::sql(&[
+        ("0001_a.sql", "CREATE TABLE other (id int);"),
+        ("0002_b.sql", "SELECT 1;"),
+    ]);
+    let baseline = Schemagate::new(&["baseline", "--to", "0002"])
+        .url(&database.url())
+        .folder(&changed);
+    baseline.run().assert_code(6).assert_says("0001_a.sql");
+    baseline
+        .env("SCHEMAGATE_DRY_RUN", "true")
+        .run()
+        .assert_code(6)
+        .assert_says("0001_a.sql");
+}
+
+#[test]
+fn a_history_that_may_not_be_read_is_9_and_one_that_is_locked_4() {
+    let database = Server::debian().database();
+    Schemagate::migrate(&database, one()).run().assert_code(0);
+    let role = database.role("reader", "LOGIN");
+    let status = Schemagate::status(&database, one())
+        .url(&database.url_as(&role))
+        .timeout(Duration::from_secs(30));
+    let granted = |grant: &str, advice: &str| {
+        status.run().assert_code(9).assert_says(advice);
+        database.query(&format!("{grant} TO {role}"));
+    };
+    granted("GRANT USAGE ON SCHEMA schemagate", "GRANT USAGE ON SCHEMA");
+    granted(
+        "GRANT SELECT ON TABLE schemagate.history",
+        "GRANT SELECT ON TABLE",
+    );
+    status.run().assert_code(0);
+
+    database.query(&format!("ALTER ROLE {role} SET lock_timeout = '200ms'"));
+    let holder = database.session();
+    holder.query("BEGIN; LOCK TABLE schemagate.history");
+    status.run().assert_code(4).assert_says("55P03");
+    drop(holder);
+    database.query(&format!("DROP OWNED BY {role}"));
+}
+
+/// A value in a CONTEXT goes to the log's line of details and nowhere else.
+#[test]
+fn the_context_of_a_copy_shows_no_value() {
+    let database = Server::debian().database();
+    for (text, place) in [
+        (
+            "CREATE TABLE t (a int, b text);\nCOPY t FROM stdin;\nx4111-1111\tb\n\\.\n",
+            "COPY t, line 1, column a",
+        ),
+        (
+            "CREATE TABLE t (a int);\nCREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS \
+             $$ BEGIN EXECUTE 'INSERT INTO t SELECT 1 / (length(''x4111-1111'') - 10)'; END $$;\nSELECT f();",
+            "PL/pgSQL function f() line 1 at EXECUTE",
+        ),
+    ] {
+        let folder = Folder::sql(&[("0001_t.sql", text)]);
+        let outcome = Schemagate::migrate(&database, &folder).run();
+        outcome.assert_code(5).assert_says(place);
+        let (details, rest): (Vec<&str>, Vec<&str>) = outcome
+            .stderr
+            .lines()
+            .partition(|line| line.contains("detail of the server"));
+        assert!(details.concat().contains("context: "), "{outcome}");
+        // The message of an error may name a value; here the first one does, and PostgreSQL's message is always shown.
+        let rest = rest.join("\n").replace("type integer: \\\"x4111-1111", "");
+        assert!(!rest.contains("4111"), "{outcome}");
+    }
 }
 
 /// `HOSTALIASES` (resolver(3)) names a pipe that nobody writes: the look-up hangs in a thread of the system's library.

@@ -134,7 +134,11 @@ fn sigterm_over_a_dead_link_ends_within_five_seconds() {
     proxy.hold();
     let signalled = std::time::Instant::now();
     running.signal("TERM");
-    running.wait().assert_code(143);
+    running
+        .wait()
+        .assert_code(143)
+        .assert_says("did not confirm in time")
+        .assert_silent_about("was cancelled");
     assert!(
         signalled.elapsed() < Duration::from_secs(6),
         "{:?}",

@@ -6,6 +6,8 @@ use schemagate::connect::{Class, Session, classify, connect_once};
 
 use tokio_postgres::error::SqlState;
 
+use crate::harness::{Folder, Proxy, Schemagate};
+
 use super::certificates::Authority;
 use super::server::{Server, eventually, own, params, session};
 
@@ -50,6 +52,44 @@ async fn with_tls() {
     let session = session(&[("DATABASE_URL", &url)]).await;
     assert!(session.tls().is_some());
     check(&server, session).await;
+}
+
+/// A cancel request needs several round trips over TLS before the server reads it.
+#[tokio::test]
+async fn a_run_over_a_slow_link_with_tls() {
+    let mut server = Server::prepare();
+    Authority::new("right").install(&server, &["localhost"]);
+    server.hba("hostssl all all all trust");
+    server.start();
+    let proxy = Proxy::to(server.port);
+    proxy.delay(Duration::from_millis(90));
+    let folder = Folder::sql(&[("0001_slow.sql", "SELECT pg_sleep(60);")]);
+    let running = Schemagate::new(&["migrate"])
+        .url(&format!(
+            "postgres://super@127.0.0.1:{}/postgres?sslmode=require",
+            proxy.port()
+        ))
+        .folder(&folder)
+        .spawn();
+    let watcher = server.session().await;
+    let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' \
+                  AND pid <> pg_backend_pid()";
+    eventually(&watcher, active, "1").await;
+    let signalled = Instant::now();
+    running.signal("TERM");
+    let outcome = running.wait();
+    outcome
+        .assert_code(143)
+        .assert_says("the running statement was cancelled and the lock released");
+    assert!(signalled.elapsed() < Duration::from_secs(4), "{outcome}");
+    assert!(
+        server
+            .log()
+            .contains("canceling statement due to user request"),
+        "{}",
+        server.log()
+    );
+    eventually(&watcher, active, "0").await;
 }
 
 /// `PgBouncer` drops the request of a client that closes at once.
