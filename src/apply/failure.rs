@@ -283,15 +283,15 @@ pub fn grant(message: &str, user: &str) -> String {
 /// the lines of a COPY and of a procedural language, up to the first colon or quote.
 fn divide_context(context: &str) -> (Option<String>, Option<String>) {
     let mut lines = Vec::new();
-    let mut in_statement = false;
+    let mut in_quotes = false;
     for line in context.lines() {
-        if in_statement {
-            in_statement = !line.ends_with('"');
-        } else if line.starts_with("COPY ") || line.starts_with("PL/") {
-            let end = line.find([':', '"']).unwrap_or(line.len());
-            lines.push(line[..end].trim_end().to_owned());
+        let is_place = !in_quotes && (line.starts_with("COPY ") || line.starts_with("PL/"));
+        if is_place {
+            let end = line.find([':', '"', '\'']).unwrap_or(line.len());
+            lines.push(line[..end].trim_end());
         } else {
-            in_statement = line.contains('"') && !line.ends_with('"');
+            // A statement of several lines, any of which may look like a place.
+            in_quotes ^= line.matches('"').count() % 2 == 1;
         }
     }
     let shown = lines.join("\n");

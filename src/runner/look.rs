@@ -1,0 +1,83 @@
+//! Looking: what every command asks of a database before it does anything, and how the wait for an answer ends.
+
+use super::{Error, Event, Interrupted, Params};
+use crate::{
+    connect::{self, Session},
+    formats::{self, Format},
+    history::{self, Snapshot},
+    migration::TableName,
+    plan::{self, Plan, Policy},
+    source::Source,
+    stop::{Guarded, Stop},
+};
+
+/// Connects and looks, for commands that write nothing.
+pub async fn look(
+    params: &Params,
+    stop: &Stop,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Snapshot, Session), Error> {
+    let looking = first_look(params, on_event);
+    let (session, snapshot) = stopped(stop, looking).await?.map_err(Error::Connect)?;
+    Ok((snapshot.map_err(Error::History)?, session))
+}
+
+/// Waits for the database until it has answered the first look: behind a pooler a session alone says nothing.
+pub(super) async fn first_look(
+    params: &Params,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(Session, Result<Snapshot, history::Error>), connect::Error> {
+    let Params {
+        connect,
+        wait,
+        history,
+        ..
+    } = params;
+    let mut on_event = |event: connect::Event<'_>| on_event(Event::Connect(event));
+    connect::until(connect, wait, &mut on_event, async |session| {
+        Snapshot::first(session.client(), history).await
+    })
+    .await
+}
+
+/// Waits for work that has nothing to cancel: a signal or the deadline drops it.
+pub async fn stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, Error> {
+    let nothing = || None::<std::future::Ready<()>>;
+    match stop.guard(work, nothing).await {
+        Guarded::Ended(outcome) | Guarded::Told(outcome, _) => Ok(outcome),
+        Guarded::Dropped { cause, .. } => Err(Error::Stopped {
+            cause,
+            statement: Interrupted::Nothing,
+        }),
+    }
+}
+
+/// What a look at the database means for the files; every command that asks it asks it here.
+pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<Plan, Error> {
+    if source.needs_history_proof && snapshot.shape.is_none() {
+        return Err(Error::Unproved(source.unproved()));
+    }
+    let matched = formats::reconcile(
+        source.format,
+        &source.migrations,
+        snapshot.rows.clone(),
+        snapshot.shape,
+    )
+    .map_err(Error::Format)?;
+    plan::plan(&source.migrations, &matched, policy).map_err(Error::Target)
+}
+
+/// Something is to be run, or Drizzle's table is to be brought to the form that its folder needs.
+pub fn needs_writing(plan: &Plan, snapshot: &Snapshot, source: &Source) -> bool {
+    !plan.run.is_empty()
+        || snapshot
+            .shape
+            .is_some_and(|shape| formats::needs_upgrade(source.format, shape))
+}
+
+/// The table of a history that the settings do not name.
+pub fn history_table(setting: Option<&TableName>, format: Format) -> TableName {
+    setting
+        .cloned()
+        .unwrap_or_else(|| format.default_history_table())
+}
