@@ -3,6 +3,8 @@
 mod glance;
 pub mod journal;
 
+pub use glance::glance;
+
 use std::{fmt, net::IpAddr};
 
 use tokio_postgres::{Client, error::DbError};

@@ -16,7 +16,7 @@ use std::{
 
 pub use error::{Error, Interrupted};
 pub use event::Event;
-use look::first_look;
+use look::{First, first_look};
 pub use look::{history_table, look, needs_writing, plan_of, stopped};
 
 use crate::{
@@ -252,8 +252,9 @@ impl Runner<'_> {
     async fn attempt(&mut self) -> Result<Step, Error> {
         let (session, looked) = self.connect().await?;
         let outcome = match looked {
-            Ok(snapshot) => self.work(&session, snapshot).await,
-            Err(error) => Err(Error::History(error)),
+            First::Current(plan) => Ok(Step::Finished(plan)),
+            First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
+            First::Looked(Err(error)) => Err(Error::History(error)),
         };
         if !matches!(outcome, Err(Error::Apply(Failure::Connection(_)))) {
             session.close().await;
@@ -261,8 +262,10 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn connect(&mut self) -> Result<(Session, Result<Snapshot, history::Error>), Error> {
-        let connected = first_look(self.params, self.on_event).await;
+    async fn connect(&mut self) -> Result<(Session, First), Error> {
+        // After a lost connection the fate of what was under way is to be told, which takes the whole look.
+        let glance = Some(self.source).filter(|_| self.under_way.is_none());
+        let connected = first_look(self.params, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",

@@ -3,13 +3,21 @@
 use super::{Error, Event, Interrupted, Params};
 use crate::{
     connect::{self, Session},
-    formats::{self, Format},
+    formats::{self, Format, Shape},
     history::{self, Snapshot},
-    migration::TableName,
+    migration::{Applied, TableName},
     plan::{self, Plan, Policy},
     source::Source,
     stop::{Guarded, Stop},
 };
+
+/// What the first look has shown.
+pub(super) enum First {
+    /// The rows alone tell that nothing is to be done.
+    Current(Plan),
+    /// Everything, or why the history cannot be read.
+    Looked(Result<Box<Snapshot>, history::Error>),
+}
 
 /// Connects and looks, for commands that write nothing.
 pub async fn look(
@@ -17,27 +25,47 @@ pub async fn look(
     stop: &Stop,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Snapshot, Session), Error> {
-    let looking = first_look(params, on_event);
-    let (session, snapshot) = stopped(stop, looking).await?.map_err(Error::Connect)?;
-    Ok((snapshot.map_err(Error::History)?, session))
+    let looking = first_look(params, None, on_event);
+    match stopped(stop, looking).await?.map_err(Error::Connect)? {
+        (session, First::Looked(snapshot)) => Ok((*snapshot.map_err(Error::History)?, session)),
+        (_, First::Current(_)) => Err(Error::Inconsistent),
+    }
 }
 
 /// Waits for the database until it has answered the first look: behind a pooler a session alone says nothing.
+///
+/// With a source the rows are glanced at first; if they show that nothing is to be done, that was all.
 pub(super) async fn first_look(
     params: &Params,
+    source: Option<&Source>,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<(Session, Result<Snapshot, history::Error>), connect::Error> {
+) -> Result<(Session, First), connect::Error> {
     let Params {
         connect,
         wait,
         history,
+        policy,
         ..
     } = params;
     let mut on_event = |event: connect::Event<'_>| on_event(Event::Connect(event));
     connect::until(connect, wait, &mut on_event, async |session| {
-        Snapshot::first(session.client(), history).await
+        if let Some(source) = source
+            && let Some((shape, rows)) = history::glance(session.client(), history).await
+            && let Some(plan) = current(source, shape, rows, policy)
+        {
+            return Ok(First::Current(plan));
+        }
+        let looked = Snapshot::first(session.client(), history).await?;
+        Ok(First::Looked(looked.map(Box::new)))
     })
     .await
+}
+
+/// The plan, if these rows mean that nothing is to be run and nothing is wrong.
+fn current(source: &Source, shape: Shape, rows: Vec<Applied>, policy: &Policy) -> Option<Plan> {
+    let plan = plan_of_rows(source, Some(shape), rows, policy).ok()?;
+    let done = plan.run.is_empty() && plan.conflicts.is_empty();
+    (done && !formats::needs_upgrade(source.format, shape)).then_some(plan)
 }
 
 /// Waits for work that has nothing to cancel: a signal or the deadline drops it.
@@ -54,16 +82,20 @@ pub async fn stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T,
 
 /// What a look at the database means for the files; every command that asks it asks it here.
 pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<Plan, Error> {
-    if source.needs_history_proof && snapshot.shape.is_none() {
+    plan_of_rows(source, snapshot.shape, snapshot.rows.clone(), policy)
+}
+
+fn plan_of_rows(
+    source: &Source,
+    shape: Option<Shape>,
+    rows: Vec<Applied>,
+    policy: &Policy,
+) -> Result<Plan, Error> {
+    if source.needs_history_proof && shape.is_none() {
         return Err(Error::Unproved(source.unproved()));
     }
-    let matched = formats::reconcile(
-        source.format,
-        &source.migrations,
-        snapshot.rows.clone(),
-        snapshot.shape,
-    )
-    .map_err(Error::Format)?;
+    let matched = formats::reconcile(source.format, &source.migrations, rows, shape)
+        .map_err(Error::Format)?;
     plan::plan(&source.migrations, &matched, policy).map_err(Error::Target)
 }
 
