@@ -202,8 +202,9 @@ impl Waiting {
 
     /// A refusal is not forgotten because the next attempt hangs.
     fn end_of_attempt(&self) -> Option<Instant> {
+        // One attempt, but not one without end.
         if !self.wait.enabled {
-            return None;
+            return self.deadline;
         }
         let grace = self.refused_since.and_then(|since| {
             let end = since.checked_add(self.wait.auth_grace)?;

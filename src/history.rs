@@ -181,7 +181,7 @@ fn read_sql(params: &Params, rows: bool) -> String {
             pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum) \
           FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-          WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p') \
+          WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p', 'v', 'f') \
           AND a.attnum > 0 AND NOT a.attisdropped), \
          EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {schema}), \
          EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \

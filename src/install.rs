@@ -38,6 +38,7 @@ pub fn install(path: &Path) -> Result<PathBuf, Error> {
 
 fn copy(from: &Path, path: &Path) -> Result<PathBuf, Error> {
     let target = target(path);
+    refuse_what_is_no_file(&target)?;
     let folder = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -61,6 +62,20 @@ fn copy(from: &Path, path: &Path) -> Result<PathBuf, Error> {
     // The copy is in place; that its name outlives a power cut is wished for, and not every file system can promise it.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(target)
+}
+
+/// A device, a pipe or a socket is not to be replaced: `install /dev/null` is a slip.
+fn refuse_what_is_no_file(target: &Path) -> Result<(), Error> {
+    match fs::metadata(target) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            let why = "this is neither a file nor a folder";
+            Err(fail(Step::Create, target)(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                why,
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where [`install`] would put it.
@@ -180,6 +195,16 @@ mod tests {
         install(&link).unwrap();
         assert_eq!(fs::read(&old).unwrap(), b"old");
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_device_is_not_replaced() {
+        let error = install(Path::new("/dev/null")).unwrap_err();
+        assert!(
+            error.to_string().contains("neither a file nor a folder"),
+            "{error}"
+        );
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]

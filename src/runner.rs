@@ -4,6 +4,7 @@
 //! Going back to the start is what keeps this small: the fate of an unknown commit, a history that another pod has
 //! moved on, a lock that changed hands are all answered by the next look.
 
+mod again;
 mod error;
 mod event;
 mod look;
@@ -11,7 +12,7 @@ mod write;
 
 use std::{
     cell::{Cell, RefCell},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub use error::{Error, Interrupted};
@@ -20,7 +21,7 @@ use look::{First, first_look};
 pub use look::{history_table, look, needs_writing, plan_of, stopped};
 
 use crate::{
-    apply::{Failure, Frame, Holding, Limits, SqlFailure},
+    apply::{Failure, Frame, Holding, Limits},
     connect::{self, Backoff, Canceller, Session, Wait},
     history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys, Patience},
@@ -30,15 +31,6 @@ use crate::{
     stop::{Cause, Guarded, Stop},
     wire,
 };
-
-/// How often the connection may be lost in the same migration before it is given up: it may be the migration that
-/// ends the server.
-const LOST_LIMIT: u32 = 3;
-
-/// How often in a row another session may have applied what was to be applied, while the history shows no new row.
-const AGAIN_LIMIT: u32 = 20;
-/// The pause before looking again, which grows with every time.
-const AGAIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that a run is told.
 #[derive(Debug)]
@@ -440,93 +432,6 @@ impl Runner<'_> {
             format!("the connection was lost during {version}, which was committed")
         };
         (self.on_event)(Event::Note(&note));
-    }
-
-    async fn wait_for_lock(&mut self, holder: Option<Holder>, rows: usize) -> Result<(), Error> {
-        self.waited = true;
-        let LockWait::For(limit) = self.params.lock_wait else {
-            return Err(Error::LockWait {
-                holder: holder.map(Box::new),
-                stuck_for: Duration::ZERO,
-                off: true,
-            });
-        };
-        let now = Instant::now();
-        let patience = self
-            .patience
-            .get_or_insert_with(|| Patience::new(limit, now));
-        if !patience.goes_on(holder.as_ref(), rows, now) {
-            let stuck_for = patience.stuck_for(now);
-            return Err(Error::LockWait {
-                holder: holder.map(Box::new),
-                stuck_for,
-                off: false,
-            });
-        }
-        let next_in = self.queue.next_delay().min(patience.left(now));
-        (self.on_event)(Event::LockElsewhere {
-            holder: holder.as_ref(),
-            next_in,
-        });
-        tokio::time::sleep(next_in).await;
-        Ok(())
-    }
-
-    async fn retry(&mut self, failure: Box<SqlFailure>) -> Result<(), Error> {
-        self.retries += 1;
-        if self.retries > self.params.lock_retries {
-            return Err(Error::LockRetries(failure));
-        }
-        let next_in = self.pause.next_delay();
-        (self.on_event)(Event::Retry {
-            failure: &failure,
-            attempt: self.retries,
-            next_in,
-        });
-        tokio::time::sleep(next_in).await;
-        Ok(())
-    }
-
-    async fn lost(&mut self, error: &tokio_postgres::Error) -> Result<(), Error> {
-        if let Some(cause) = self.stop.cause() {
-            return Err(Error::Stopped {
-                cause,
-                statement: Interrupted::Unconfirmed,
-            });
-        }
-        self.lost += 1;
-        if self.lost == 1 {
-            self.lost_pause.reset();
-        }
-        let text = connect::describe(error);
-        if self.lost > LOST_LIMIT {
-            return Err(Error::Lost(format!(
-                "the connection was lost {} times in a row: {text}",
-                self.lost
-            )));
-        }
-        (self.on_event)(Event::Lost {
-            error: text,
-            version: self
-                .under_way
-                .as_ref()
-                .map(|migration| migration.version.as_str()),
-        });
-        tokio::time::sleep(self.lost_pause.next_delay()).await;
-        Ok(())
-    }
-
-    /// Another pod was faster; its row must be visible at the next look. `rows` is how many there were before.
-    async fn again(&mut self, rows: usize) -> Result<(), Error> {
-        if rows > self.repeats_at {
-            (self.repeats, self.repeats_at) = (0, rows);
-        }
-        self.repeats += 1;
-        if self.repeats > AGAIN_LIMIT {
-            return Err(Error::Inconsistent);
-        }
-        tokio::time::sleep(AGAIN_PAUSE * self.repeats).await;
-        Ok(())
     }
 }
 
