@@ -248,7 +248,7 @@ fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
 impl Error {
     /// The exit code.
     ///
-    /// The questions are the same for every history, so an SQL error other than those of [`of_statement`] comes from what
+    /// The questions are the same for every history, so an SQL error other than those of `of_statement` comes from what
     /// stands in the table's place: the history does not match.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
