@@ -29,7 +29,6 @@ pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Appl
     let mut columns = None;
     let mut rows = Vec::new();
     let mut whole = true;
-    // To the end, also behind an error: the session is used further.
     while let Some(message) = stream.next().await {
         match message {
             Ok(SimpleQueryMessage::RowDescription(found)) => columns = Some(found),
@@ -38,7 +37,8 @@ pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Appl
                 None => whole = false,
             },
             Ok(_) => {}
-            Err(_) => whole = false,
+            // The whole look tells what is wrong.
+            Err(_) => return None,
         }
     }
     if !whole || rows.is_empty() {
