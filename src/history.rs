@@ -104,10 +104,7 @@ impl Snapshot {
         params: &Params,
     ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
         match Self::read(client, params, true).await {
-            Err(Error::Database(error)) if connect::classify(&error) != Class::Statement => {
-                Err(error)
-            }
-            Err(Error::Database(error)) if connect::is_refused_login(&error) => Err(error),
+            Err(Error::Database(error)) if is_about_the_connection(&error) => Err(error),
             looked => Ok(looked),
         }
     }
@@ -207,6 +204,11 @@ fn read_sql(params: &Params, rows: bool) -> String {
         ),
         None => sql,
     }
+}
+
+/// Whether the first answer concerns the connection, not the history: a pooler lets clients in while its server is down.
+fn is_about_the_connection(error: &tokio_postgres::Error) -> bool {
+    connect::classify(error) != Class::Statement || connect::is_refused_login(error)
 }
 
 /// Asks one question as `role`.

@@ -14,10 +14,17 @@ use crate::{
 
 /// The rows of the history, oldest first, with the table's shape. `None` where it takes the whole look to say what is
 /// there: no table, no row, another table, an error.
-pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Applied>)> {
+///
+/// # Errors
+///
+/// What concerns the connection: behind a pooler the first query shows that its server is down.
+pub async fn glance(
+    client: &Client,
+    params: &Params,
+) -> Result<Option<(Shape, Vec<Applied>)>, tokio_postgres::Error> {
     // As another role it would be a transaction of several statements, and no cheaper.
     if params.role.is_some() {
-        return None;
+        return Ok(None);
     }
     // Printing times costs more than reading them; whether a Drizzle table has names is seen only in all columns.
     let columns = match params.format {
@@ -25,7 +32,7 @@ pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Appl
         Format::DrizzleClassic | Format::DrizzleV1 => "*",
     };
     let question = format!("SELECT {columns} FROM {}", params.table.quoted());
-    let mut stream = pin!(client.simple_query_raw(&question).await.ok()?);
+    let mut stream = pin!(client.simple_query_raw(&question).await?);
     let mut columns = None;
     let mut rows = Vec::new();
     let mut whole = true;
@@ -38,20 +45,21 @@ pub async fn glance(client: &Client, params: &Params) -> Option<(Shape, Vec<Appl
             },
             Ok(_) => {}
             // The whole look tells what is wrong.
-            Err(_) => return None,
+            Err(error) if super::is_about_the_connection(&error) => return Err(error),
+            Err(_) => return Ok(None),
         }
     }
-    if !whole || rows.is_empty() {
-        return None;
-    }
-    let named = columns?.iter().any(|column| column.name() == "name");
+    let Some(columns) = columns.filter(|_| whole && !rows.is_empty()) else {
+        return Ok(None);
+    };
+    let named = columns.iter().any(|column| column.name() == "name");
     let shape = match params.format {
         Format::Sql => Shape::Sql,
         Format::DrizzleClassic | Format::DrizzleV1 if named => Shape::V1,
         Format::DrizzleClassic | Format::DrizzleV1 => Shape::Classic,
     };
     rows.sort_by_key(|row| row.order);
-    Some((shape, rows))
+    Ok(Some((shape, rows)))
 }
 
 fn applied(format: Format, row: &SimpleQueryRow) -> Option<Applied> {

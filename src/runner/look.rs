@@ -50,7 +50,7 @@ pub(super) async fn first_look(
     let mut on_event = |event: connect::Event<'_>| on_event(Event::Connect(event));
     connect::until(connect, wait, &mut on_event, async |session| {
         if let Some(source) = source
-            && let Some((shape, rows)) = history::glance(session.client(), history).await
+            && let Some((shape, rows)) = history::glance(session.client(), history).await?
             && let Some(plan) = current(source, shape, rows, policy)
         {
             return Ok(First::Current(plan));
