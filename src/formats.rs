@@ -18,7 +18,7 @@ mod upgrade;
 pub use reconcile::{Matched, reconcile};
 pub use row::{label, parse_row, select_rows_sql};
 pub use table::{
-    Column, Fence, Shape, applied_check_sql, columns_sql, create_sql, insert_sql, shape,
+    ALREADY_APPLIED, Column, Fence, Shape, applied_check_sql, create_sql, insert_sql, shape,
 };
 pub use upgrade::{Upgrade, needs_upgrade, upgrade};
 

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+pub use crate::{formats::ALREADY_APPLIED, sql::FENCE_SAVEPOINT as SAVEPOINT};
 use crate::{
     lock::LockKeys,
     migration::{quote_ident, quote_literal},
@@ -20,10 +21,6 @@ use crate::{
 
 /// What the server quotes back when the lock is not ours.
 pub const LOCK_NOT_HELD: &str = "schemagate: lock not held";
-/// What the server quotes back when the history already has the row.
-pub const ALREADY_APPLIED: &str = "schemagate: already applied";
-/// The savepoint around the file.
-pub const SAVEPOINT: &str = "schemagate_fence";
 
 /// `RESET ALL` leaves role and session authorization alone.
 pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"];

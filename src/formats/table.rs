@@ -24,6 +24,9 @@ pub enum Shape {
     Sql,
 }
 
+/// What the server quotes back when the history already has the row.
+pub const ALREADY_APPLIED: &str = "schemagate: already applied";
+
 const INTEGERS: &[&str] = &["smallint", "integer", "bigint"];
 const TEXTS: &[&str] = &["text", "character varying"];
 /// The pg-proxy driver of Drizzle creates `created_at` as numeric.
@@ -45,20 +48,6 @@ const SQL: Expected = &[
     ("duration_ms", INTEGERS),
     ("serial", INTEGERS),
 ];
-
-/// One statement that lists the columns of a table as two text columns, name and type; no row means no table.
-pub fn columns_sql(table: &TableName) -> String {
-    format!(
-        "SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod) \
-         FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = {} AND c.relname = {} AND c.relkind IN ('r', 'p', 'v', 'f') \
-         AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-        quote_literal(&table.schema),
-        quote_literal(&table.table),
-    )
-}
 
 /// What an existing table is, told from its columns. Columns beyond the tool's own do no harm and are let be.
 pub fn shape(format: Format, table: &TableName, columns: &[Column]) -> Result<Shape, Error> {
@@ -171,7 +160,7 @@ pub fn applied_check_sql(
 ) -> String {
     let order = if shape == Shape::Sql { "serial" } else { "id" };
     format!(
-        "SELECT ('schemagate: already applied, row ' OPERATOR(pg_catalog.||) {order}::pg_catalog.text)::pg_catalog.int4 \
+        "SELECT ('{ALREADY_APPLIED}, row ' OPERATOR(pg_catalog.||) {order}::pg_catalog.text)::pg_catalog.int4 \
          FROM {} WHERE {} LIMIT 1",
         table.quoted(),
         own_row(format, shape, migration, fence)

@@ -54,15 +54,6 @@ pub enum Kind {
     Bare(Bare),
 }
 
-// === impl Kind ===
-
-impl Kind {
-    /// Whether the statement begins or ends a transaction as a whole.
-    pub const fn is_boundary(&self) -> bool {
-        matches!(self, Self::Begin { .. } | Self::Commit)
-    }
-}
-
 /// Letters of the longest word that [`classify`] knows, rounded up.
 const LONGEST: usize = 16;
 
