@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::config::names::{CONNECTIONS, LATER_COMMANDS, SETTINGS};
+use crate::config::names::{COMMANDS, CONNECTIONS, LATER_COMMANDS, SETTINGS};
 use crate::config::{Config, Vars};
 use crate::connect;
 use crate::exit::ExitStatus;
@@ -50,8 +50,28 @@ pub enum Command {
         /// Exit 8 while anything needed is pending.
         exit_code: bool,
     },
-    /// Block until the database answers.
-    Wait,
+    /// Serve the endpoints and watch the schema.
+    Sidecar,
+    /// Wait, then become another program.
+    Run {
+        /// The program and its arguments.
+        argv: Vec<OsString>,
+    },
+    /// Run another tool under the lock.
+    Exec {
+        /// The tool and its arguments.
+        argv: Vec<OsString>,
+    },
+    /// Block until the database answers, or until the schema is what this image needs.
+    Wait {
+        /// What to wait for.
+        until: Until,
+    },
+    /// Ask a sidecar on this host.
+    Probe {
+        /// Which question.
+        endpoint: Endpoint,
+    },
     /// Mark migrations as applied without running them.
     Baseline {
         /// Up to this version, inclusive.
@@ -62,6 +82,28 @@ pub enum Command {
         /// Where to; a folder, or a file's name.
         path: PathBuf,
     },
+}
+
+/// `wait --for`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// The database answers.
+    #[default]
+    Database,
+    /// Every migration that this image needs is applied.
+    Schema,
+}
+
+/// What `probe` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Endpoint {
+    /// `/readyz`.
+    #[default]
+    Ready,
+    /// `/livez`.
+    Live,
+    /// `/startupz`.
+    Startup,
 }
 
 /// `status --format`.
@@ -104,9 +146,30 @@ pub fn parse(
     if args.len() == 2 && args[1] == "migrate" {
         return invocation(Command::Migrate, "migrate", Vars::new(env));
     }
+    let outcome = parse_args(&args, env);
+    // Docker's health checks know 0 and 1; 2 is reserved.
+    match outcome {
+        Err(exit) if exit.status == ExitStatus::Usage && asks_probe(&args) => Err(CliExit {
+            status: ExitStatus::Other(1),
+            ..exit
+        }),
+        outcome => outcome,
+    }
+}
+
+/// Whether the first word that is a command's is `probe`.
+fn asks_probe(args: &[OsString]) -> bool {
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    words.find(|word| COMMANDS.contains(word)) == Some("probe")
+}
+
+fn parse_args(
+    args: &[OsString],
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Invocation, CliExit> {
     let matches = build::root()
-        .try_get_matches_from(&args)
-        .map_err(|error| CliExit::from_clap(&error, &args))?;
+        .try_get_matches_from(args)
+        .map_err(|error| CliExit::from_clap(&error, args))?;
     let Some((name, sub)) = matches.subcommand() else {
         return Err(CliExit::usage("no command is given"));
     };
@@ -126,7 +189,7 @@ pub fn parse(
 fn invocation(command: Command, name: &str, vars: Vars) -> Result<Invocation, CliExit> {
     let config = Config::from_vars(&vars, name);
     let connection = match &config {
-        _ if matches!(command, Command::Install { .. }) => Ok(None),
+        _ if !command.connects() => Ok(None),
         Ok(config) => connection(&vars, &config.application_name).map(Some),
         Err(_) => connection(&vars, "").map(Some),
     };
@@ -155,10 +218,24 @@ fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, Cli
     match name {
         "migrate" => Ok(Command::Migrate),
         "status" => status(sub, vars),
-        "wait" => match text(sub, "for").as_deref() {
-            None | Some("database") => Ok(Command::Wait),
-            Some(_) => Err(CliExit::usage("wait --for schema comes in a later release")),
-        },
+        "sidecar" => Ok(Command::Sidecar),
+        "run" => Ok(Command::Run { argv: argv(sub) }),
+        "exec" => Ok(Command::Exec { argv: argv(sub) }),
+        "wait" => Ok(Command::Wait {
+            until: match text(sub, "for").as_deref() {
+                Some("schema") => Until::Schema,
+                _ => Until::Database,
+            },
+        }),
+        "probe" => Ok(Command::Probe {
+            endpoint: if sub.get_flag("live") {
+                Endpoint::Live
+            } else if sub.get_flag("startup") {
+                Endpoint::Startup
+            } else {
+                Endpoint::Ready
+            },
+        }),
         "baseline" => Ok(Command::Baseline {
             to: text(sub, "to").unwrap_or_default(),
         }),
@@ -167,6 +244,11 @@ fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, Cli
         }),
         other => Err(CliExit::usage(&format!("there is no command {other}"))),
     }
+}
+
+fn argv(sub: &ArgMatches) -> Vec<OsString> {
+    let words = sub.get_many::<OsString>("command");
+    words.into_iter().flatten().cloned().collect()
 }
 
 /// `status --format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
@@ -204,6 +286,43 @@ fn lay_over(vars: &mut Vars, matches: &ArgMatches) {
 
 fn text(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.get_one::<String>(name).cloned()
+}
+
+// === impl Command ===
+
+impl Command {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+            Self::Status { .. } => "status",
+            Self::Sidecar => "sidecar",
+            Self::Run { .. } => "run",
+            Self::Exec { .. } => "exec",
+            Self::Wait { .. } => "wait",
+            Self::Probe { .. } => "probe",
+            Self::Baseline { .. } => "baseline",
+            Self::Install { .. } => "install",
+        }
+    }
+
+    /// Whether it needs a database.
+    const fn connects(&self) -> bool {
+        !matches!(self, Self::Install { .. } | Self::Probe { .. })
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// The path that is asked.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Ready => "/readyz",
+            Self::Live => "/livez",
+            Self::Startup => "/startupz",
+        }
+    }
 }
 
 // === impl CliExit ===

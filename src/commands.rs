@@ -1,9 +1,13 @@
 //! What each command does, in order. Nothing below this sees the whole configuration.
 
 pub mod baseline;
+pub mod exec;
 pub mod install;
 pub mod migrate;
+pub mod probe;
+pub mod run;
 pub mod setup;
+pub mod sidecar;
 pub mod status;
 pub mod wait;
 
@@ -17,23 +21,49 @@ use crate::{
     cli::{Command, Invocation},
     error::Error,
     exit::ExitStatus,
+    metrics::Metrics,
     report::{self, summary::Summary, termination},
+    runner::Event,
     shutdown::Shutdown,
     stop::Stop,
 };
 
+/// What every command is given.
+pub struct Context<'a> {
+    /// The command and its settings.
+    pub invocation: &'a Invocation,
+    /// Signals and the deadline.
+    pub stop: Stop,
+    /// What the run has done so far.
+    pub summary: RefCell<Summary>,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
 /// Runs a command to its end: its output, the sum of the run, and the reason where it does not end with 0.
 pub fn run(invocation: &Invocation) -> ExitStatus {
+    match &invocation.command {
+        Command::Install { path } => whole(invocation, |_| {
+            install::run(path, invocation.config.dry_run)
+        }),
+        Command::Probe { endpoint } => probe::run(invocation.config.serving.listen, *endpoint),
+        _ => whole(invocation, |summary| {
+            block_on(connecting(invocation, summary))
+        }),
+    }
+}
+
+/// Notes before, the sum after.
+fn whole(
+    invocation: &Invocation,
+    work: impl FnOnce(&mut Summary) -> Result<(), Error>,
+) -> ExitStatus {
     let started = Instant::now();
     for note in &invocation.config.notes {
         tracing::warn!("{note}");
     }
-    let summary = RefCell::new(Summary::new(
-        name(&invocation.command),
-        invocation.config.dry_run,
-    ));
-    let outcome = block_on(dispatch(invocation, &summary));
-    let mut summary = summary.into_inner();
+    let mut summary = Summary::new(invocation.command.name(), invocation.config.dry_run);
+    let outcome = work(&mut summary);
     let status = summary.ended(&outcome, started.elapsed());
     if let Err(error) = &outcome {
         if let Some(detail) = error.detail() {
@@ -58,31 +88,40 @@ fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> 
     outcome
 }
 
-async fn dispatch(invocation: &Invocation, summary: &RefCell<Summary>) -> Result<(), Error> {
-    if let Command::Install { path } = &invocation.command {
-        return install::run(path, invocation.config.dry_run);
-    }
+/// The commands that speak with a database.
+async fn connecting(invocation: &Invocation, summary: &mut Summary) -> Result<(), Error> {
     let shutdown = Shutdown::install()
         .map_err(|error| Error::System(format!("signals cannot be handled: {error}")))?;
-    let stop = Stop::new(shutdown, invocation.config.deadline);
-    match &invocation.command {
-        Command::Migrate => migrate::run(invocation, &stop, summary).await,
-        Command::Status { format, exit_code } => {
-            status::run(invocation, &stop, *format, *exit_code).await
-        }
-        Command::Wait => wait::run(invocation, &stop).await,
-        Command::Baseline { to } => baseline::run(invocation, &stop, to, summary).await,
-        Command::Install { .. } => Ok(()),
-    }
+    let metrics = Metrics::new()
+        .map_err(|error| Error::System(format!("metrics cannot be registered: {error}")))?;
+    let context = Context {
+        invocation,
+        stop: Stop::new(shutdown, invocation.config.deadline),
+        summary: RefCell::new(std::mem::take(summary)),
+        metrics,
+    };
+    let outcome = match &invocation.command {
+        Command::Migrate => migrate::run(&context).await,
+        Command::Sidecar => sidecar::run(&context).await,
+        Command::Run { argv } => run::run(&context, argv).await,
+        Command::Exec { argv } => exec::run(&context, argv).await,
+        Command::Wait { until } => wait::run(&context, *until).await,
+        Command::Status { format, exit_code } => status::run(&context, *format, *exit_code).await,
+        Command::Baseline { to } => baseline::run(&context, to).await,
+        Command::Probe { .. } | Command::Install { .. } => Ok(()),
+    };
+    *summary = context.summary.into_inner();
+    outcome
 }
 
-const fn name(command: &Command) -> &'static str {
-    match command {
-        Command::Migrate => "migrate",
-        Command::Status { .. } => "status",
-        Command::Wait => "wait",
-        Command::Baseline { .. } => "baseline",
-        Command::Install { .. } => "install",
+// === impl Context ===
+
+impl Context<'_> {
+    /// Logs and counts what happens during a run.
+    fn tell(&self, event: &Event<'_>) {
+        let slow = self.invocation.config.slow_threshold;
+        report::log::event(event, slow);
+        self.metrics.event(event, slow);
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a setting is called, what it defaults to and who uses it stands in one table, [`names::SETTINGS`]. Nothing
 //! here reads the process's environment or a file.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ mod vars;
 pub use vars::Vars;
 
 use names::{Honour, Kind, SETTINGS, Unhonoured};
+use secret::Secret;
 
 /// The settings of one command, typed. In durations `None` is no limit.
 #[derive(Debug, Clone)]
@@ -72,6 +74,18 @@ pub struct Config {
     pub dry_run: bool,
     /// `SCHEMAGATE_APP_VERSION`, for the journal.
     pub app_version: Option<String>,
+    /// `SCHEMAGATE_AUTO_MIGRATE`.
+    pub auto_migrate: bool,
+    /// `SCHEMAGATE_REQUIRE_CURRENT`.
+    pub require_current: bool,
+    /// `SCHEMAGATE_EXEC_ONCE`.
+    pub exec_once: Option<String>,
+    /// What the sidecar and who asks it need.
+    pub serving: Serving,
+    /// `SCHEMAGATE_PUSHGATEWAY_URL`.
+    pub pushgateway_url: Option<Secret<String>>,
+    /// `SCHEMAGATE_QUIT_URL`.
+    pub quit_url: Option<Secret<String>>,
     /// `schemagate/VERSION POD`, at most 63 bytes; the pod is `HOSTNAME`, where that is set.
     pub application_name: String,
     /// `SCHEMAGATE_LOG_FORMAT`, `SCHEMAGATE_LOG`.
@@ -88,6 +102,42 @@ pub enum LockWait {
     /// Give up after this time without progress of the holder; `None` waits without limit.
     For(Option<Duration>),
 }
+
+/// The settings of the endpoints and of watching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Serving {
+    /// `SCHEMAGATE_LISTEN`.
+    pub listen: SocketAddr,
+    /// `SCHEMAGATE_DETAIL`: whether others than this host see details.
+    pub detail_for_all: bool,
+    /// `SCHEMAGATE_POLL_INTERVAL`; `None` is the schedule of the contract.
+    pub poll_interval: Option<Duration>,
+    /// `SCHEMAGATE_WATCH`.
+    pub watch: Watch,
+    /// `SCHEMAGATE_ON_FAILURE`.
+    pub on_failure: OnFailure,
+}
+
+/// `SCHEMAGATE_WATCH`: how a sidecar learns of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Look again and again, without a connection in between.
+    Poll,
+    /// Keep a connection and be told by whoever migrates.
+    Listen,
+}
+
+/// `SCHEMAGATE_ON_FAILURE`: what a migrating sidecar does that has failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Stay and serve the reason.
+    Serve,
+    /// End with the code.
+    Exit,
+}
+
+/// What holds where `SCHEMAGATE_LISTEN` cannot be read.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 // === impl Config ===
 
@@ -126,6 +176,7 @@ impl Reader<'_> {
         });
         self.check_unused(&raw);
         let notes = self.unhonoured(command);
+        let serving = self.serving(&raw);
         Config {
             dir: raw.dir.map(PathBuf::from).unwrap_or_default(),
             format: self
@@ -186,6 +237,12 @@ impl Reader<'_> {
             checksum: self.read("CHECKSUM", raw.checksum, values::word(ChecksumPolicy::ALL)),
             dry_run: self.boolean("DRY_RUN", raw.dry_run),
             app_version: raw.app_version,
+            auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),
+            require_current: self.boolean("REQUIRE_CURRENT", raw.require_current),
+            exec_once: raw.exec_once,
+            serving,
+            pushgateway_url: self.read("PUSHGATEWAY_URL", raw.pushgateway_url, values::http_url),
+            quit_url: self.read("QUIT_URL", raw.quit_url, values::http_url),
             application_name: application_name(self.vars),
             log: telemetry::Params {
                 format: self
@@ -204,11 +261,34 @@ impl Reader<'_> {
         }
     }
 
+    fn serving(&mut self, raw: &env::RawSettings) -> Serving {
+        Serving {
+            listen: self
+                .read("LISTEN", raw.listen.clone(), values::listen)
+                .unwrap_or(NOWHERE),
+            detail_for_all: self
+                .read(
+                    "DETAIL",
+                    raw.detail.clone(),
+                    values::word(&[("loopback", false), ("all", true)]),
+                )
+                .unwrap_or_default(),
+            poll_interval: self.read("POLL_INTERVAL", raw.poll_interval.clone(), values::interval),
+            watch: self
+                .read("WATCH", raw.watch.clone(), values::word(Watch::ALL))
+                .unwrap_or(Watch::Poll),
+            on_failure: self
+                .read(
+                    "ON_FAILURE",
+                    raw.on_failure.clone(),
+                    values::word(OnFailure::ALL),
+                )
+                .unwrap_or(OnFailure::Serve),
+        }
+    }
+
     /// The syntax of what nothing in this release uses, where it is cheap to check.
     fn check_unused(&mut self, raw: &env::RawSettings) {
-        let watch = [("poll", ()), ("listen", ())];
-        let on_failure = [("serve", ()), ("exit", ())];
-        let detail = [("loopback", ()), ("all", ())];
         let restore_point = [("auto", ()), ("true", ()), ("false", ())];
         self.read("ALLOW", raw.allow.clone(), values::classes);
         self.read("APPROVE", raw.approve.clone(), values::approvals);
@@ -217,20 +297,6 @@ impl Reader<'_> {
             "RESTORE_POINT",
             raw.restore_point.clone(),
             values::word(&restore_point),
-        );
-        self.read("AUTO_MIGRATE", raw.auto_migrate.clone(), values::boolean);
-        self.read(
-            "REQUIRE_CURRENT",
-            raw.require_current.clone(),
-            values::boolean,
-        );
-        self.read("DETAIL", raw.detail.clone(), values::word(&detail));
-        self.read("POLL_INTERVAL", raw.poll_interval.clone(), values::limit);
-        self.read("WATCH", raw.watch.clone(), values::word(&watch));
-        self.read(
-            "ON_FAILURE",
-            raw.on_failure.clone(),
-            values::word(&on_failure),
         );
     }
 
@@ -294,6 +360,20 @@ impl Reader<'_> {
             Problem::with_value(said, value, expected)
         });
     }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// The words of the setting.
+    pub const ALL: &[(&str, Self)] = &[("poll", Self::Poll), ("listen", Self::Listen)];
+}
+
+// === impl OnFailure ===
+
+impl OnFailure {
+    /// The words of the setting.
+    pub const ALL: &[(&str, Self)] = &[("serve", Self::Serve), ("exit", Self::Exit)];
 }
 
 fn lock_wait(text: &str) -> Result<LockWait, String> {

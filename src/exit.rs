@@ -31,12 +31,15 @@ pub enum ExitStatus {
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// Not one of ours: what the command behind `run` or `exec` ended with, or the 1 of `probe`, which may end with
+    /// nothing else.
+    Other(u8),
 }
 
 // === impl ExitStatus ===
 
 impl ExitStatus {
-    /// All of them, in the order of their codes.
+    /// All of ours, in the order of their codes.
     pub const ALL: [Self; 13] = [
         Self::Done,
         Self::Bug,
@@ -69,6 +72,7 @@ impl ExitStatus {
             Self::Deadline => 10,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::Other(code) => code,
         }
     }
 
@@ -96,6 +100,7 @@ impl ExitStatus {
             }
             Self::Interrupted => "SIGINT: the statement was cancelled, the lock released",
             Self::Terminated => "SIGTERM: the statement was cancelled, the lock released",
+            Self::Other(_) => "the command's own",
         }
     }
 }

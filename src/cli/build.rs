@@ -79,11 +79,14 @@ fn own_arguments(command: &str) -> Vec<Arg> {
         "wait" => vec![
             Arg::new("for")
                 .long("for")
-                .value_name("database")
+                .value_name("database|schema")
                 .value_parser(["database", "schema"])
                 .hide_possible_values(true)
-                .help("What to wait for: that the database answers"),
+                .help("What to wait for: that the database answers, or that every migration this image needs is applied [default: database]"),
         ],
+        "run" => vec![argv("The program that takes schemagate's place, and its arguments")],
+        "exec" => vec![argv("The tool to run under the lock, and its arguments")],
+        "probe" => probe_arguments(),
         "baseline" => vec![
             Arg::new("to")
                 .long("to")
@@ -101,6 +104,30 @@ fn own_arguments(command: &str) -> Vec<Arg> {
         ],
         _ => Vec::new(),
     }
+}
+
+fn argv(help: &'static str) -> Arg {
+    Arg::new("command")
+        .value_name("COMMAND")
+        .required(true)
+        .num_args(1..)
+        .last(true)
+        .value_parser(value_parser!(OsString))
+        .help(help)
+}
+
+fn probe_arguments() -> Vec<Arg> {
+    let question = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
+    vec![
+        question("ready", "Ask /readyz, which is the default"),
+        question("live", "Ask /livez").conflicts_with("ready"),
+        question("startup", "Ask /startupz").conflicts_with_all(["ready", "live"]),
+    ]
 }
 
 fn status_arguments() -> Vec<Arg> {
@@ -128,7 +155,7 @@ fn setting_flags(command: Option<&str>) -> impl Iterator<Item = Arg> {
         let used = command.is_some_and(|command| setting.works_in(command));
         setting_flag(setting).hide(!used)
     });
-    let connects = command.is_some_and(|command| command != "install");
+    let connects = command.is_some_and(|command| !matches!(command, "install" | "probe"));
     let connections = CONNECTIONS
         .iter()
         .filter_map(move |connection| connection_flag(connection).map(|arg| arg.hide(!connects)));

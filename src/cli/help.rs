@@ -20,7 +20,7 @@ pub(super) const ABOUT: &str =
     "Waits for PostgreSQL, lets exactly one of many racing pods migrate, lets the others skip";
 
 /// The commands of this release.
-pub(super) const TOPICS: [Topic; 5] = [
+pub(super) const TOPICS: [Topic; 9] = [
     Topic {
         name: "migrate",
         about: "Wait for the database, apply what is pending under the lock, or skip when another pod did",
@@ -50,6 +50,99 @@ pub(super) const TOPICS: [Topic; 5] = [
         ],
     },
     Topic {
+        name: "sidecar",
+        about: "Serve /readyz, /startupz, /livez, /status, /metrics and a page, and watch the schema",
+        examples: &[
+            ("schemagate sidecar", "looks only, at [::]:9911"),
+            (
+                "schemagate sidecar --auto-migrate --watch listen",
+                "migrates too, and is told of changes",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "run",
+        about: "Wait for the database, then become the command: same process, its own signals and exit code",
+        examples: &[
+            (
+                "schemagate run -- node server.js",
+                "tells what is pending and starts",
+            ),
+            (
+                "schemagate run --auto-migrate -- ./app",
+                "migrates before it starts",
+            ),
+            (
+                "schemagate run --require-current -- ./app",
+                "does not start while anything is pending",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Pending,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "exec",
+        about: "Run another migration tool under the wait, the lock and the deadline",
+        examples: &[
+            (
+                "schemagate exec -- alembic upgrade head",
+                "one pod at a time, each runs it",
+            ),
+            (
+                "schemagate exec --exec-once 1.4.2 -- rake db:migrate",
+                "one pod runs it, the others skip",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "wait",
+        about: "Block until the database answers, or until the schema is what this image needs",
+        examples: &[
+            ("schemagate wait", "at most SCHEMAGATE_WAIT_TIMEOUT"),
+            (
+                "schemagate wait --for database --wait-timeout 0",
+                "without end",
+            ),
+            (
+                "schemagate wait --for schema --wait-timeout 10m",
+                "a Job migrates; ends with 8 when it has not by then",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::History,
+            ExitStatus::Pending,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
         name: "status",
         about: "Print every migration, its state and when it was applied; changes nothing",
         examples: &[
@@ -66,24 +159,6 @@ pub(super) const TOPICS: [Topic; 5] = [
             ExitStatus::Unreachable,
             ExitStatus::History,
             ExitStatus::Pending,
-            ExitStatus::Refused,
-            ExitStatus::Deadline,
-        ],
-    },
-    Topic {
-        name: "wait",
-        about: "Block until the database answers",
-        examples: &[
-            ("schemagate wait", "at most SCHEMAGATE_WAIT_TIMEOUT"),
-            (
-                "schemagate wait --for database --wait-timeout 0",
-                "without end",
-            ),
-        ],
-        codes: &[
-            ExitStatus::Done,
-            ExitStatus::Usage,
-            ExitStatus::Unreachable,
             ExitStatus::Refused,
             ExitStatus::Deadline,
         ],
@@ -106,6 +181,15 @@ pub(super) const TOPICS: [Topic; 5] = [
         ],
     },
     Topic {
+        name: "probe",
+        about: "Ask the sidecar on this host; ends with 0 or 1",
+        examples: &[
+            ("schemagate probe", "is the schema ready?"),
+            ("schemagate probe --live", "is the sidecar alive?"),
+        ],
+        codes: &[ExitStatus::Done],
+    },
+    Topic {
         name: "install",
         about: "Copy this executable, for images that have no cp",
         examples: &[
@@ -120,7 +204,7 @@ pub(super) const TOPICS: [Topic; 5] = [
 pub(super) fn epilogue(topic: &Topic) -> String {
     let mut text =
         String::from("Every setting is a variable too: --log-format is SCHEMAGATE_LOG_FORMAT.\n");
-    if topic.name != "install" {
+    if !matches!(topic.name, "install" | "probe") {
         text.push_str("The database's address comes from SCHEMAGATE_DATABASE_URL, DATABASE_URL or PGHOST and the like.\n");
     }
     text.push_str("\nExamples:\n");

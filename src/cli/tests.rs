@@ -26,11 +26,45 @@ fn refused(args: &str, env: &[&str], texts: &[&str]) {
 fn commands() {
     let table = StatusFormat::Table;
     let json = StatusFormat::Json;
+    let database = Command::Wait {
+        until: Until::Database,
+    };
     for (args, expected) in [
         ("migrate", Command::Migrate),
-        ("wait", Command::Wait),
-        ("wait --for database", Command::Wait),
-        ("wait --for=database", Command::Wait),
+        ("wait", database.clone()),
+        ("wait --for database", database.clone()),
+        ("wait --for=database", database),
+        (
+            "wait --for schema",
+            Command::Wait {
+                until: Until::Schema,
+            },
+        ),
+        ("sidecar", Command::Sidecar),
+        (
+            "run --auto-migrate -- app --role x -- -y",
+            Command::Run {
+                argv: ["app", "--role", "x", "--", "-y"].map(Into::into).into(),
+            },
+        ),
+        (
+            "exec --exec-once 1.4 -- alembic upgrade head",
+            Command::Exec {
+                argv: ["alembic", "upgrade", "head"].map(Into::into).into(),
+            },
+        ),
+        (
+            "probe",
+            Command::Probe {
+                endpoint: Endpoint::Ready,
+            },
+        ),
+        (
+            "probe --startup",
+            Command::Probe {
+                endpoint: Endpoint::Startup,
+            },
+        ),
         (
             "status",
             Command::Status {
@@ -62,6 +96,25 @@ fn commands() {
     ] {
         assert_eq!(run(args, &[]).unwrap().command, expected, "{args}");
     }
+}
+
+#[test]
+fn probe_ends_with_nothing_but_0_and_1() {
+    for args in [
+        "probe --ready --live",
+        "probe x",
+        "--log x=y=z probe",
+        "probe --listen x",
+    ] {
+        assert_eq!(
+            run(args, &[]).unwrap_err().status,
+            ExitStatus::Other(1),
+            "{args}"
+        );
+    }
+    refused("run", &[], &["COMMAND"]);
+    refused("run -- ", &[], &["COMMAND"]);
+    refused("exec alembic", &[], &["unexpected argument"]);
 }
 
 #[test]
@@ -217,11 +270,6 @@ fn what_comes_later_is_said() {
         refused(&format!("{name} --help"), &[], &["later release"]);
         refused(&format!("{name} -x y -- a b --c"), &[], &["later release"]);
     }
-    refused(
-        "wait --for schema",
-        &[],
-        &["wait --for schema comes in a later release"],
-    );
     refused("status --history", &[], &["later release"]);
 }
 

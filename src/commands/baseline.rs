@@ -2,23 +2,21 @@
 
 use std::cell::RefCell;
 
-use super::{print, setup};
+use super::{Context, print, setup};
 use crate::{
-    cli::Invocation,
     error::Error,
     migration::{OutOfOrder, Phase},
-    report::{self, summary::Summary},
     runner::{self, Task},
-    stop::Stop,
 };
 
 /// Runs the command.
-pub async fn run(
-    invocation: &Invocation,
-    stop: &Stop,
-    to: &str,
-    summary: &RefCell<Summary>,
-) -> Result<(), Error> {
+pub async fn run(context: &Context<'_>, to: &str) -> Result<(), Error> {
+    let Context {
+        invocation,
+        stop,
+        summary,
+        ..
+    } = context;
     let source = setup::load(&invocation.config)?;
     let (connect, wait) = setup::connection(invocation)?;
     let mut params = setup::params(invocation, &source, connect, wait);
@@ -30,8 +28,7 @@ pub async fn run(
     summary.borrow_mut().format = Some(source.format.label());
     summary.borrow_mut().history = Some(params.history.table.to_string());
     if invocation.config.dry_run {
-        let (snapshot, _) =
-            runner::look(&params, stop, &mut |event| report::log::event(&event, None)).await?;
+        let (snapshot, _) = runner::look(&params, stop, &mut |event| context.tell(&event)).await?;
         let plan = runner::plan_of(&source, &snapshot, &params.policy)?;
         if !plan.conflicts.is_empty() {
             return Err(runner::Error::Conflicts(plan.conflicts).into());
@@ -46,7 +43,7 @@ pub async fn run(
     }
     let done = RefCell::new(Vec::new());
     let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
-        report::log::event(&event, None);
+        context.tell(&event);
     })
     .await;
     summary.borrow_mut().done(&done.borrow());

@@ -2,38 +2,36 @@
 
 use std::cell::RefCell;
 
-use super::{print, setup};
+use super::{Context, print, setup};
 use crate::{
     apply, bootstrap,
-    cli::Invocation,
     error::Error,
-    report::{self, summary::Summary},
     runner::{self, Event, Params, stopped},
     source::Source,
-    stop::Stop,
 };
 
 /// Runs the command.
-pub async fn run(
-    invocation: &Invocation,
-    stop: &Stop,
-    summary: &RefCell<Summary>,
-) -> Result<(), Error> {
+pub async fn run(context: &Context<'_>) -> Result<(), Error> {
+    let Context {
+        invocation,
+        stop,
+        summary,
+        ..
+    } = context;
     let source = setup::load(&invocation.config)?;
     let (connect, wait) = setup::connection(invocation)?;
     let mut params = setup::params(invocation, &source, connect, wait);
     summary.borrow_mut().format = Some(source.format.label());
     summary.borrow_mut().history = Some(params.history.table.to_string());
     if invocation.config.dry_run {
-        return dry_run(&source, &params, stop, summary).await;
+        return dry_run(context, &source, &params).await;
     }
     let done = RefCell::new(Vec::new());
-    let slow = invocation.config.slow_threshold;
     let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
         if let Event::Planned(plan) = &event {
             summary.borrow_mut().planned(&source.migrations, plan);
         }
-        report::log::event(&event, slow);
+        context.tell(&event);
     })
     .await;
     let mut summary = summary.borrow_mut();
@@ -51,14 +49,9 @@ pub async fn run(
 }
 
 /// Prints what would run, or refuses what a run would refuse; writes nothing and takes no lock.
-async fn dry_run(
-    source: &Source,
-    params: &Params,
-    stop: &Stop,
-    summary: &RefCell<Summary>,
-) -> Result<(), Error> {
-    let (snapshot, session) =
-        runner::look(params, stop, &mut |event| report::log::event(&event, None)).await?;
+async fn dry_run(context: &Context<'_>, source: &Source, params: &Params) -> Result<(), Error> {
+    let Context { stop, summary, .. } = context;
+    let (snapshot, session) = runner::look(params, stop, &mut |event| context.tell(&event)).await?;
     let plan = runner::plan_of(source, &snapshot, &params.policy)?;
     summary.borrow_mut().planned(&source.migrations, &plan);
     if !plan.conflicts.is_empty() {

@@ -2,33 +2,31 @@
 
 use std::collections::HashMap;
 
-use super::{print, setup};
+use super::{Context, print, setup};
 use crate::{
-    cli::{Invocation, StatusFormat},
+    cli::StatusFormat,
     connect::Session,
     error::Error,
     history::{self, Journal, journal},
-    report::{
-        self,
-        status::{Noted, Status},
-    },
+    report::status::{Noted, Status},
     runner::{self, Params},
     source::Source,
-    stop::Stop,
 };
 
 /// Runs the command.
 pub async fn run(
-    invocation: &Invocation,
-    stop: &Stop,
+    context: &Context<'_>,
     format: StatusFormat,
     exit_code: bool,
 ) -> Result<(), Error> {
+    let Context {
+        invocation, stop, ..
+    } = context;
     let source = setup::load(&invocation.config)?;
     let (connect, wait) = setup::connection(invocation)?;
     let params = setup::params(invocation, &source, connect, wait);
     let (snapshot, session) =
-        runner::look(&params, stop, &mut |event| report::log::event(&event, None)).await?;
+        runner::look(&params, stop, &mut |event| context.tell(&event)).await?;
     let noted = match snapshot.journal {
         Journal::Usable => noted(&session, &params, &source).await?,
         Journal::NoSchema | Journal::NoTable | Journal::Denied => HashMap::new(),

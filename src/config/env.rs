@@ -24,7 +24,7 @@ raw_settings! {
     lock_wait_timeout, lock_timeout, lock_retries, statement_timeout, deadline, transaction, role,
     slow_threshold, ahead, out_of_order, checksum, dry_run, log_format, log, allow, approve,
     app_version, require_backup, restore_point, auto_migrate, require_current,
-    detail, poll_interval, watch, on_failure,
+    exec_once, listen, detail, poll_interval, watch, on_failure, pushgateway_url, quit_url,
 }
 
 /// The settings of `vars` with defaults filled in.

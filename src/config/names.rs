@@ -80,12 +80,13 @@ pub struct Connection {
 pub const PREFIX: &str = "SCHEMAGATE_";
 
 /// The commands of this release, in the order of help.
-pub const COMMANDS: [&str; 5] = ["migrate", "status", "wait", "baseline", "install"];
+pub const COMMANDS: [&str; 9] = [
+    "migrate", "sidecar", "run", "exec", "wait", "status", "baseline", "probe", "install",
+];
 
 /// The commands that come later.
-pub const LATER_COMMANDS: [&str; 12] = [
-    "sidecar", "run", "exec", "plan", "lint", "verify", "validate", "repair", "down", "doctor",
-    "probe", "backfill",
+pub const LATER_COMMANDS: [&str; 8] = [
+    "plan", "lint", "verify", "validate", "repair", "down", "doctor", "backfill",
 ];
 
 /// Where the database's address comes from.

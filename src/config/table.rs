@@ -12,15 +12,24 @@ const CONNECTS: &[&str] = &[
 ];
 /// Everything that compares the folder with the history.
 const READS: &[&str] = &[
-    "migrate", "status", "baseline", "sidecar", "run", "plan", "verify", "validate", "repair",
-    "down",
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "validate",
+    "repair", "down",
+];
+/// Everything that names a history, be it for the lock and the journal only.
+const NAMES_HISTORY: &[&str] = &[
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "exec", "plan", "verify",
+    "validate", "repair", "down",
 ];
 /// Everything that decides which migrations are to run.
-const PLANS: &[&str] = &["migrate", "status", "sidecar", "run", "plan", "verify"];
+const PLANS: &[&str] = &[
+    "migrate", "status", "wait", "sidecar", "run", "plan", "verify",
+];
 /// Everything that takes the lock.
 const LOCKS: &[&str] = &[
     "migrate", "baseline", "sidecar", "run", "exec", "repair", "down",
 ];
+/// Everything that waits for locks of tables.
+const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];
 /// Everything that runs migrations.
 const APPLIES: &[&str] = &["migrate", "sidecar", "run", "validate", "down"];
 /// Everything that writes.
@@ -60,7 +69,7 @@ pub static SETTINGS: [Setting; 43] = [
         "history-table",
         Words("the format's own"),
         Text("SCHEMA.TABLE"),
-        READS,
+        NAMES_HISTORY,
         "where the history is; a part with capital letters, dots or spaces in double quotes",
     ),
     row(
@@ -132,7 +141,7 @@ pub static SETTINGS: [Setting; 43] = [
         "lock-timeout",
         Value("2s"),
         Text("DURATION"),
-        LOCKS,
+        LOCKS_TABLES,
         "PostgreSQL's `lock_timeout` for each lock wait inside a transaction; on expiry the migration rolls back and is tried again",
     ),
     row(
@@ -140,7 +149,7 @@ pub static SETTINGS: [Setting; 43] = [
         "lock-retries",
         Value("20"),
         Text("NUMBER"),
-        LOCKS,
+        LOCKS_TABLES,
         "how often it is tried again",
     ),
     row(
@@ -172,7 +181,7 @@ pub static SETTINGS: [Setting; 43] = [
         "role",
         Unset,
         Text("ROLE"),
-        LOCKS,
+        NAMES_HISTORY,
         "`SET ROLE` to it, written as in the catalog, so that objects belong to the application's owner",
     ),
     row(
@@ -214,6 +223,86 @@ pub static SETTINGS: [Setting; 43] = [
         Bool,
         WRITES,
         "look and report, write nothing",
+    ),
+    row(
+        "SCHEMAGATE_AUTO_MIGRATE",
+        "auto-migrate",
+        Value("false"),
+        Bool,
+        &["sidecar", "run"],
+        "migrate, instead of only looking",
+    ),
+    row(
+        "SCHEMAGATE_REQUIRE_CURRENT",
+        "require-current",
+        Value("false"),
+        Bool,
+        &["run"],
+        "exit 8 instead of starting the command while migrations are pending",
+    ),
+    row(
+        "SCHEMAGATE_EXEC_ONCE",
+        "exec-once",
+        Unset,
+        Text("MARKER"),
+        &["exec", "sidecar", "status", "wait", "run"],
+        "a marker, say the image's tag: `exec` runs once for it, the others take it as the schema being current",
+    ),
+    row(
+        "SCHEMAGATE_LISTEN",
+        "listen",
+        Value("[::]:9911"),
+        Text("ADDRESS"),
+        &["sidecar", "probe"],
+        "where the endpoints are served, and where `probe` asks",
+    ),
+    row(
+        "SCHEMAGATE_DETAIL",
+        "detail",
+        Value("loopback"),
+        Text("loopback|all"),
+        &["sidecar"],
+        "who sees details on `/` and `/status`: `loopback` (a port-forward comes from there) or `all`; others see state and version",
+    ),
+    row(
+        "SCHEMAGATE_POLL_INTERVAL",
+        "poll-interval",
+        Words("`1s` doubling to `15s`, `30s` once ready"),
+        Text("DURATION"),
+        &["sidecar", "wait"],
+        "how often the schema is looked at, at most; each pause is anything up to it",
+    ),
+    row(
+        "SCHEMAGATE_WATCH",
+        "watch",
+        Value("poll"),
+        Text("poll|listen"),
+        &["sidecar"],
+        "`poll`: look again and again, holding no connection; `listen`: keep one and be told by whoever migrates",
+    ),
+    row(
+        "SCHEMAGATE_ON_FAILURE",
+        "on-failure",
+        Value("serve"),
+        Text("serve|exit"),
+        &["sidecar"],
+        "what a migrating sidecar does after it failed for good: `serve` the reason, or `exit` with the code",
+    ),
+    row(
+        "SCHEMAGATE_PUSHGATEWAY_URL",
+        "pushgateway-url",
+        Unset,
+        Hidden("URL"),
+        ONE_SHOT,
+        "where a one-shot command pushes its metrics",
+    ),
+    row(
+        "SCHEMAGATE_QUIT_URL",
+        "quit-url",
+        Unset,
+        Hidden("URL"),
+        ONE_SHOT,
+        "what a one-shot command POSTs at its end, for mesh proxies",
     ),
     row(
         "SCHEMAGATE_LOG_FORMAT",
@@ -301,33 +390,6 @@ pub static SETTINGS: [Setting; 43] = [
         },
     ),
     later(
-        "SCHEMAGATE_AUTO_MIGRATE",
-        "auto-migrate",
-        Value("false"),
-        Bool,
-        &["sidecar", "run"],
-        "migrate, instead of only looking",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_REQUIRE_CURRENT",
-        "require-current",
-        Value("false"),
-        Bool,
-        &["run"],
-        "exit 8 instead of starting the command while migrations are pending",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_EXEC_ONCE",
-        "exec-once",
-        Unset,
-        Text("MARKER"),
-        &["exec", "sidecar", "status", "run"],
-        "run the command once for this marker, and take the marker as the schema being current",
-        |_| Unhonoured::Refused,
-    ),
-    later(
         "SCHEMAGATE_VERIFY_DIR",
         "verify-dir",
         Unset,
@@ -343,69 +405,6 @@ pub static SETTINGS: [Setting; 43] = [
         Text("PATTERNS"),
         &["verify"],
         "objects that drift may leave out",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_LISTEN",
-        "listen",
-        Value("[::]:9911"),
-        Text("ADDRESS"),
-        &["sidecar", "probe"],
-        "where the endpoints are served",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_DETAIL",
-        "detail",
-        Value("loopback"),
-        Text("loopback|all"),
-        &["sidecar"],
-        "who sees details",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_POLL_INTERVAL",
-        "poll-interval",
-        Words("`1s` doubling to `15s`, `30s` once ready"),
-        Text("DURATION"),
-        &["sidecar"],
-        "how often the schema is looked at",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_WATCH",
-        "watch",
-        Value("poll"),
-        Text("poll|listen"),
-        &["sidecar"],
-        "look again and again, or keep a connection and be told",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_ON_FAILURE",
-        "on-failure",
-        Value("serve"),
-        Text("serve|exit"),
-        &["sidecar"],
-        "what a migrating sidecar does after it failed for good",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_PUSHGATEWAY_URL",
-        "pushgateway-url",
-        Unset,
-        Hidden("URL"),
-        ONE_SHOT,
-        "where a one-shot command pushes its metrics",
-        told,
-    ),
-    later(
-        "SCHEMAGATE_QUIT_URL",
-        "quit-url",
-        Unset,
-        Hidden("URL"),
-        ONE_SHOT,
-        "what a one-shot command POSTs at its end, for mesh proxies",
         told,
     ),
 ];

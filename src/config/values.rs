@@ -1,7 +1,9 @@
 //! One small function for each kind of value. The error of each says what is accepted.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::secret::Secret;
 use crate::duration;
 use crate::migration::{FormatSetting, TableName};
 
@@ -73,6 +75,37 @@ pub(super) fn number<T: std::str::FromStr>(
     accepted: &'static str,
 ) -> impl Fn(&str) -> Result<T, String> {
     move |text| text.parse().map_err(|_| format!("{accepted} is accepted"))
+}
+
+/// The pause between two looks.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    limit(text)?.ok_or_else(|| "a duration above 0 is accepted".to_owned())
+}
+
+/// An address to listen at; without a host, every address of both families.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let whole = match text.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}"),
+        None => text.to_owned(),
+    };
+    whole.parse().map_err(|_| {
+        "an IP address and a port are accepted, such as [::]:9911, 127.0.0.1:9911 or :9911"
+            .to_owned()
+    })
+}
+
+/// The URL of something that speaks HTTP; it may hold a password.
+pub(super) fn http_url(text: &str) -> Result<Secret<String>, String> {
+    const EXPECTED: &str = "http://host:port/path or https://host:port/path is accepted";
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))
+        .ok_or(EXPECTED)?;
+    let strange = |c: char| c.is_whitespace() || c.is_control();
+    if rest.is_empty() || rest.starts_with('/') || text.contains(strange) {
+        return Err(EXPECTED.to_owned());
+    }
+    Ok(Secret::new(text.to_owned()))
 }
 
 /// A role's name as it stands in the catalog.
@@ -239,6 +272,52 @@ mod tests {
             2_147_483_647
         );
         assert!(server_limit("597h").is_err());
+    }
+
+    #[test]
+    fn addresses_to_listen_at() {
+        for (text, expected) in [
+            ("[::]:9911", "[::]:9911"),
+            (":9911", "[::]:9911"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), expected);
+        }
+        for text in [
+            "",
+            ":",
+            "9911",
+            "localhost:9911",
+            "1.2.3.4",
+            "[::]",
+            ":65536",
+            "::1:80",
+        ] {
+            assert!(listen(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn urls_of_http() {
+        for text in [
+            "http://127.0.0.1:15020/quitquitquit",
+            "https://u:p@push.example/x",
+        ] {
+            assert_eq!(http_url(text).unwrap().expose(), text);
+        }
+        for text in [
+            "",
+            "http://",
+            "http:///x",
+            "ftp://a",
+            "localhost:4191",
+            "http://a b",
+        ] {
+            assert!(http_url(text).is_err(), "{text:?}");
+        }
+        assert!(interval("0").is_err());
+        assert_eq!(interval("3s"), Ok(Duration::from_secs(3)));
     }
 
     #[test]

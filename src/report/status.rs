@@ -16,7 +16,7 @@ use crate::{
 const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that `status` shows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Status {
     /// The version of this form.
     pub schema_version: u32,
@@ -41,7 +41,7 @@ pub struct Status {
 }
 
 /// One migration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Line {
     /// What identifies it.
     pub version: String,

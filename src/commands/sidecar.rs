@@ -1,0 +1,9 @@
+//! `sidecar`.
+
+use super::Context;
+use crate::error::Error;
+
+/// Runs the command.
+pub async fn run(_context: &Context<'_>) -> Result<(), Error> {
+    Err(Error::System("comes with this issue".to_owned()))
+}
