@@ -2,8 +2,10 @@
 
 mod glance;
 pub mod journal;
+mod noted;
 
 pub use glance::glance;
+pub use noted::{Noted, noted};
 
 use std::{fmt, net::IpAddr};
 
