@@ -30,6 +30,7 @@
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`install`] | copying the executable | no |
+//! | [`serve`] | the sidecar's endpoints, on a thread of their own; no database client | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
 //! | [`commands`] | the order of steps | no |
@@ -65,6 +66,7 @@ pub mod problem;
 pub mod progress;
 pub mod report;
 pub mod runner;
+pub mod serve;
 pub mod shutdown;
 pub mod source;
 pub mod sql;
