@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::{Context, print, setup};
+use super::{
+    Context,
+    needed::{Folder, Marked, Needed},
+    print,
+};
 use crate::{
     cli::StatusFormat,
     error::Error,
     history::{self, Journal},
-    report::status::Status,
-    runner,
+    report::{marker::MarkerStatus, status::Status},
+    runner::{self, Event, stopped},
 };
 
 /// Runs the command.
@@ -17,14 +21,21 @@ pub async fn run(
     format: StatusFormat,
     exit_code: bool,
 ) -> Result<(), Error> {
-    let Context {
-        invocation, stop, ..
-    } = context;
-    let source = setup::load(&invocation.config)?;
-    let (connect, wait) = setup::connection(invocation)?;
-    let params = setup::params(invocation, &source, connect, wait);
+    match Needed::load(context)? {
+        Needed::Folder(folder) => migrations(context, &folder, format, exit_code).await,
+        Needed::Marker(marked) => marker(context, *marked, format, exit_code).await,
+    }
+}
+
+async fn migrations(
+    context: &Context<'_>,
+    folder: &Folder,
+    format: StatusFormat,
+    exit_code: bool,
+) -> Result<(), Error> {
+    let Folder { source, params } = folder;
     let (snapshot, session) =
-        runner::look(&params, stop, &mut |event| context.tell(&event)).await?;
+        runner::look(params, &context.stop, &mut |event| context.tell(&event)).await?;
     let noted = match snapshot.journal {
         Journal::Usable => history::noted(session.client(), &params.history, &source.migrations)
             .await
@@ -32,7 +43,7 @@ pub async fn run(
         Journal::NoSchema | Journal::NoTable | Journal::Denied => HashMap::new(),
     };
     session.close().await;
-    let plan = runner::plan_of(&source, &snapshot, &params.policy)?;
+    let plan = runner::plan_of(source, &snapshot, &params.policy)?;
     let status = Status::new(
         source.format,
         params.history.table.to_string(),
@@ -61,4 +72,28 @@ pub async fn run(
             .map(|&index| source.migrations[index].version.clone())
             .collect(),
     ))
+}
+
+/// The marker that stands for the schema.
+async fn marker(
+    context: &Context<'_>,
+    marked: Marked,
+    format: StatusFormat,
+    exit_code: bool,
+) -> Result<(), Error> {
+    let mut on_event = |event: Event<'_>| context.tell(&event);
+    let looking = marked.look(&marked.wait, &mut on_event);
+    let (found, session) = stopped(&context.stop, looking).await??;
+    let database = session.label().database;
+    session.close().await;
+    let seen = marked.seen(&found);
+    let status = MarkerStatus::new(&marked.marker, found, database);
+    print(&match format {
+        StatusFormat::Table => status.table(),
+        StatusFormat::Json => status.json(),
+    })?;
+    if exit_code && !seen.is_current() {
+        return Err(Needed::Marker(Box::new(marked)).behind(&seen));
+    }
+    Ok(())
 }

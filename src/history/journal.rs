@@ -37,6 +37,8 @@ pub enum Kind {
     Failed,
     /// A migration was marked as applied without running it.
     Baselined,
+    /// The tool of `exec` ended well; with `SCHEMAGATE_EXEC_ONCE` the version is the marker.
+    ExecDone,
     /// A run has ended.
     RunFinished,
 }
@@ -71,6 +73,7 @@ impl Kind {
             Self::Applied => "applied",
             Self::Failed => "failed",
             Self::Baselined => "baselined",
+            Self::ExecDone => "exec_done",
             Self::RunFinished => "run_finished",
         }
     }
