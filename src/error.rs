@@ -34,6 +34,13 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// A needed migration failed in SQL, in this process or another.
+    Failed {
+        /// Which, and how.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A command refuses.
     Refused {
         /// What it refuses.
@@ -56,6 +63,7 @@ impl Error {
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -70,9 +78,10 @@ impl Error {
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
-            Self::Behind { what, .. } | Self::Refused { what, .. } | Self::System(what) => {
-                what.clone()
-            }
+            Self::Behind { what, .. }
+            | Self::Failed { what, .. }
+            | Self::Refused { what, .. }
+            | Self::System(what) => what.clone(),
         }
     }
 
@@ -84,7 +93,9 @@ impl Error {
             Self::Run(error) => next(error),
             Self::Install(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
-            Self::Behind { next, .. } | Self::Refused { next, .. } => next.clone(),
+            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
+                next.clone()
+            }
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

@@ -113,7 +113,16 @@ impl Snapshot {
         client: &Client,
         params: &Params,
     ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
-        match Self::read(client, params, true).await {
+        Self::attempt(client, params, true).await
+    }
+
+    /// The same for who has looked before, and knows whether there was a table (see [`Snapshot::read`]).
+    pub async fn attempt(
+        client: &Client,
+        params: &Params,
+        exists: bool,
+    ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
+        match Self::read(client, params, exists).await {
             Err(Error::Database(error)) if is_about_the_connection(&error) => Err(error),
             looked => Ok(looked),
         }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The version of the JSON form; additions do not change it.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that `status` shows.
 #[derive(Debug, Clone, Serialize)]

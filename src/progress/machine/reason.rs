@@ -55,7 +55,7 @@ impl Machine {
         match &self.ended {
             // The line's note is this text.
             Some(ended) if status.state == "failed" && self.is_of(ended) => {
-                told = ended.told.clone()
+                told = ended.told.clone();
             }
             Some(Ended { told: own, .. }) => {
                 told.what = format!("{}; the last run: {}", told.what, own.what);
