@@ -108,6 +108,7 @@ pub async fn watch(
     };
     let outcome = watcher.work().await;
     watcher.desk.drain();
+    watcher.eyes.close().await;
     outcome
 }
 
@@ -194,7 +195,10 @@ impl Watcher<'_> {
 
     /// Waits for the next look; `None` when a signal came.
     async fn pause(&mut self) -> Option<Wake> {
-        let due = self.eyes.due(&mut self.pace, self.desk.is_settled());
+        let mut due = self.eyes.due(&mut self.pace, self.desk.is_settled());
+        if let Some(run) = self.next_run() {
+            due = due.min(run);
+        }
         tokio::select! {
             biased;
             _ = self.stop.wait() => None,

@@ -12,7 +12,8 @@ use crate::{
     connect,
     error::Error,
     exit::ExitStatus,
-    plan, report,
+    plan,
+    report::{self, log::millis, summary::AppliedLine},
     runner::{self, Event},
     serve,
     watch::{self, Audience, Migrate, Need},
@@ -113,6 +114,12 @@ fn of_serving(error: &serve::Error) -> Error {
 fn tell(context: &Context<'_>, event: &Event<'_>) {
     let slow = context.invocation.config.slow_threshold;
     context.metrics.event(event, slow);
+    if let Event::Applied { migration, elapsed } = event {
+        context.summary.borrow_mut().applied.push(AppliedLine {
+            version: migration.version.clone(),
+            duration_ms: millis(*elapsed),
+        });
+    }
     let lasts = matches!(
         event,
         Event::LockElsewhere { .. } | Event::Connect(connect::Event::Failed { .. })

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use observation::{Cause, Observation, Seen, Told};
-use observation::{applied, is_failed, is_pending};
+use observation::{applied, is_open, is_pending};
 
 use super::{MAX_ERRORS, Noted, Progress, Running, State};
 use crate::{
@@ -33,6 +33,8 @@ pub struct Machine {
     trouble: Option<Told>,
     /// How the last run of this process ended, as long as that matters.
     ended: Option<Ended>,
+    /// Where the line of the next migration to be applied is looked for.
+    cursor: usize,
     /// What tells the rows of the last look from others.
     fingerprint: Option<u64>,
     /// A failure that is in the journal, and that an operator may have cured by granting a privilege.
@@ -59,6 +61,7 @@ impl Machine {
             of_schema: None,
             trouble: None,
             ended: None,
+            cursor: 0,
             fingerprint: None,
             lacks_privilege: false,
         }
@@ -122,6 +125,10 @@ impl Machine {
             Observation::Hindered(text) => {
                 self.progress.running = None;
                 self.note(&text, now);
+                self.of_schema = Some(Told {
+                    what: format!("{text}; trying again"),
+                    next: String::new(),
+                });
             }
             Observation::Done => self.done(now),
             Observation::Failed(cause, told) => self.failed(cause, told, now),
@@ -243,12 +250,11 @@ impl Machine {
         let Some(ended) = &self.ended else {
             return;
         };
-        let open = |line: &Line| is_pending(line) || is_failed(line);
         let matters = match &ended.cause {
-            Cause::Transient => status.migrations.iter().any(open),
+            Cause::Transient => status.migrations.iter().any(is_open),
             Cause::Migration(failed) => {
                 let mut lines = status.migrations.iter();
-                lines.any(|line| line.version == *failed && open(line))
+                lines.any(|line| line.version == *failed && is_open(line))
             }
             Cause::History(_) => ended.fingerprint == Some(fingerprint),
         };
@@ -314,12 +320,13 @@ impl Machine {
         let Some(schema) = &mut self.progress.schema else {
             return;
         };
-        let is_new = |(line, applied): (&Line, &bool)| *applied && is_pending(line);
+        let is_new = |(line, applied): (&Line, &bool)| *applied && is_open(line);
         if schema.migrations.iter().zip(&applied).any(is_new) {
             let schema = Arc::make_mut(schema);
             for (line, applied) in schema.migrations.iter_mut().zip(&applied) {
-                if *applied && is_pending(line) {
+                if *applied && is_open(line) {
                     line.state = "applied";
+                    line.note = None;
                 }
             }
             schema.judge();
@@ -332,6 +339,8 @@ impl Machine {
     fn writing(&mut self, now: Timestamp) {
         self.progress.holder = None;
         self.ended = None;
+        // What runs says it.
+        self.of_schema = None;
         self.enter(State::Migrating, now);
     }
 
@@ -342,15 +351,17 @@ impl Machine {
             return;
         };
         // Copies only what a reader still holds.
-        let schema = Arc::make_mut(schema);
-        let mut lines = schema.migrations.iter_mut();
-        if let Some(line) = lines.find(|line| line.version == version) {
+        let lines = &mut Arc::make_mut(schema).migrations;
+        // They come in the order of the lines, and there may be ten thousand.
+        let mut places = (self.cursor..lines.len()).chain(0..self.cursor.min(lines.len()));
+        let place = places.find(|place| lines[*place].version == version);
+        if let Some(line) = place.and_then(|place| lines.get_mut(place)) {
             line.state = "applied";
             line.applied_at = Some(as_the_server_prints(now));
             line.duration_ms = i64::try_from(elapsed.as_millis()).ok();
             line.note = None;
         }
-        schema.judge();
+        self.cursor = place.map_or(0, |place| place + 1);
     }
 
     fn done(&mut self, now: Timestamp) {
@@ -358,14 +369,16 @@ impl Machine {
         self.progress.running = None;
         self.progress.holder = None;
         self.ended = None;
-        if let Some(schema) = &self.progress.schema {
-            let lines = schema.migrations.iter();
+        if let Some(mut schema) = self.progress.schema.take() {
+            Arc::make_mut(&mut schema).judge();
             if matches!(schema.state, "ready" | "ahead") {
+                let lines = schema.migrations.iter();
                 self.applied = lines
                     .map(|line| matches!(line.state, "applied" | "changed"))
                     .collect();
             }
-            self.of_schema = self.told_of(&Arc::clone(schema), &[]);
+            self.of_schema = self.told_of(&schema, &[]);
+            self.progress.schema = Some(schema);
         }
         self.settle(now);
     }
@@ -380,7 +393,9 @@ impl Machine {
             fingerprint: self.fingerprint,
         });
         if let Some(mut schema) = self.progress.schema.take() {
-            self.mark_own_failure(Arc::make_mut(&mut schema));
+            let status = Arc::make_mut(&mut schema);
+            status.judge();
+            self.mark_own_failure(status);
             self.of_schema = self.told_of(&schema, &[]);
             self.progress.schema = Some(schema);
         }

@@ -74,8 +74,13 @@ impl<'a> Desk<'a> {
         self.end.take()
     }
 
-    /// Takes in what a look has shown.
+    /// Takes in what a look has shown, and publishes it.
     pub(super) fn looked(&mut self, looked: Looked) {
+        self.take_in(looked);
+        self.catch_up();
+    }
+
+    fn take_in(&mut self, looked: Looked) {
         match looked {
             Looked::Unreachable(told) => {
                 self.cannot_ask(&told);
@@ -143,6 +148,7 @@ impl<'a> Desk<'a> {
     /// The process was told to end.
     pub(super) fn drain(&mut self) {
         self.observe(Observation::Draining);
+        self.catch_up();
     }
 
     /// The database answers, or not, in a run.

@@ -17,17 +17,19 @@ use crate::{
     progress::{Seen, Told},
     runner,
 };
-use folder::{Depth, Known};
+use folder::{Depth, Details, Known};
 use listen::Listening;
 
 /// How long reaching the database may take: several hosts, each with its own limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long its answers may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How soon the details are asked for that a glance has left out.
+/// The pauses before who listens takes its connection up again: from this, doubling, to that.
+const LOST_FIRST: Duration = Duration::from_millis(100);
+const LOST_LONGEST: Duration = Duration::from_secs(15);
+/// How soon the details are asked for that a glance has left out, or that a notification may be about whose reason the
+/// rows do not show.
 const DETAILS: Duration = Duration::from_secs(2);
-/// A notification that the rows do not explain leads to a whole look no sooner than this after the last one.
-const WHOLE: Duration = Duration::from_secs(1);
 
 /// Why it is looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +64,8 @@ pub(super) struct Eyes<'a> {
     known: Option<Known>,
     listening: Listening,
     kept: Option<Session>,
-    /// When the next look is due, where that is not the pace's to say.
-    early: Option<Instant>,
+    /// When more is to be asked than the last look did.
+    details: Option<Instant>,
     /// The pauses before a lost connection is taken up again.
     lost: Backoff,
 }
@@ -77,8 +79,8 @@ impl<'a> Eyes<'a> {
             known: None,
             listening: Listening::new(listen),
             kept: None,
-            early: None,
-            lost: Backoff::connecting(),
+            details: None,
+            lost: Backoff::new(LOST_FIRST, LOST_LONGEST),
         }
     }
 
@@ -107,18 +109,22 @@ impl<'a> Eyes<'a> {
 
     /// When the next look is due.
     pub(super) fn due(&mut self, pace: &mut Pace, settled: bool) -> Instant {
-        // Who listens wants its connection back soon.
-        let waits = settled && (self.kept.is_some() || !self.listening.is_wanted());
-        let due = Instant::now() + pace.next(waits);
-        self.early.map_or(due, |early| early.min(due))
+        let now = Instant::now();
+        let due = now + pace.next(settled);
+        let due = self.details.map_or(due, |details| details.min(due));
+        if self.kept.is_none() && self.listening.is_possible() {
+            // What happens till then, nobody tells.
+            return due.min(now + self.lost.next_delay());
+        }
+        due
     }
 
     /// One look. Every step of it ends.
     pub(super) async fn look(&mut self, wake: Wake, settled: bool) -> Looked {
-        self.early = None;
         let depth = match wake {
-            Wake::Notified => Depth::Glance { notified: true },
-            Wake::Due | Wake::Lost if settled => Depth::Glance { notified: false },
+            _ if self.details.is_some_and(|due| due <= Instant::now()) => Depth::Whole,
+            _ if settled => Depth::Glance,
+            Wake::Notified => Depth::Follow,
             Wake::Due | Wake::Lost => Depth::Whole,
         };
         if wake == Wake::Lost {
@@ -191,9 +197,17 @@ impl<'a> Eyes<'a> {
         self.listening.begin(session).await?;
         match self.need {
             Need::Folder { source, params } => {
-                let (looked, early) =
+                let (looked, details) =
                     folder::look(session, source, params, &mut self.known, depth).await?;
-                self.early = early.map(|early| Instant::now() + early);
+                match details {
+                    Details::Known => self.details = None,
+                    Details::AsBefore => {}
+                    Details::Wanted => {
+                        // Not all pods at once.
+                        let within = Backoff::new(DETAILS, DETAILS).next_delay();
+                        self.details.get_or_insert(Instant::now() + within);
+                    }
+                }
                 Ok(looked)
             }
             Need::Marker { marker, role, .. } => {

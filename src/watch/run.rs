@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     exit::ExitStatus,
     metrics::RunEnd,
+    migration::Migration,
     progress::{Cause, Observation, State},
     runner::{self, Event},
     source::Source,
@@ -55,13 +56,19 @@ impl Runs {
 // === impl Watcher ===
 
 impl Watcher<'_> {
+    /// When the next run is to begin, if one is wanted.
+    pub(super) fn next_run(&self) -> Option<Instant> {
+        self.params.migrate?;
+        self.desk.wants_run().then_some(self.runs.not_before)
+    }
+
     /// A run, if one is wanted and allowed.
     pub(super) async fn migrate(&mut self) -> Next {
         let (Some(migrate), Need::Folder { source, params }) = (self.params.migrate, self.need)
         else {
             return Next::Pause;
         };
-        if !self.desk.wants_run() || Instant::now() < self.runs.not_before {
+        if self.next_run().is_none_or(|at| Instant::now() < at) {
             return Next::Pause;
         }
         self.eyes.close().await;
@@ -105,7 +112,7 @@ impl Watcher<'_> {
 
     fn failed(&mut self, source: &Source, error: runner::Error, exit: bool) -> Next {
         let error = Error::Run(error);
-        let cause = cause(source, &error);
+        let cause = cause(&source.migrations, &error);
         let what = told(&error);
         warn!(
             exit_code = error.exit_status().code(),
@@ -190,14 +197,16 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
 }
 
 /// What the end of a run means for the next one.
-fn cause(source: &Source, error: &Error) -> Cause {
+fn cause(migrations: &[Migration], error: &Error) -> Cause {
     use runner::Error as E;
     match error {
         // A mistake in a file that the settings name may be corrected there: it is read again at every attempt.
         Error::Run(E::Connect(_)) => Cause::Transient,
         Error::Run(E::Apply(Failure::Sql(sql))) if error.exit_status() == ExitStatus::Sql => {
-            let mut versions = source.migrations.iter().map(|migration| &migration.version);
-            if versions.any(|version| *version == sql.version) {
+            if migrations
+                .iter()
+                .any(|migration| migration.version == sql.version)
+            {
                 Cause::Migration(sql.version.clone())
             } else {
                 // Our own statements: no file is to blame.
@@ -219,5 +228,71 @@ fn run_end(outcome: &Result<runner::Outcome, runner::Error>) -> RunEnd {
             RunEnd::MigrationFailed
         }
         Err(_) => RunEnd::Otherwise,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{apply::SqlFailure, migration::Directives, runner::Interrupted};
+
+    fn migration() -> Migration {
+        Migration {
+            version: "0002".to_owned(),
+            name: "b".to_owned(),
+            path: "0002_b.sql".to_owned(),
+            checksum: "bb".to_owned(),
+            checksum_other_endings: [String::new(), String::new()],
+            created_at: 0,
+            size: 0,
+            directives: Directives::default(),
+            down: None,
+        }
+    }
+
+    #[test]
+    fn what_an_end_means_for_the_next_run() {
+        use runner::Error as E;
+        let check = |error: runner::Error, expected: Cause| {
+            assert_eq!(cause(&[migration()], &Error::Run(error)), expected);
+        };
+        let sql = |version: &str, code: &str| {
+            E::Apply(Failure::Sql(Box::new(SqlFailure::at(
+                version, "x.sql", code,
+            ))))
+        };
+        check(sql("0002", "42601"), Cause::Migration("0002".to_owned()));
+        check(sql("0002", "42501"), Cause::Transient);
+        check(sql("the run", "42601"), Cause::Transient);
+        let waited = E::LockWait {
+            holder: None,
+            stuck_for: Duration::ZERO,
+            off: true,
+        };
+        check(waited, Cause::Transient);
+        check(E::Lost("x".to_owned()), Cause::Transient);
+        let stopped = E::Stopped {
+            cause: stop::Cause::Deadline,
+            statement: Interrupted::Cancelled,
+        };
+        check(stopped, Cause::Transient);
+        check(
+            E::Connect(connect::Error::Settings(Vec::new())),
+            Cause::Transient,
+        );
+        check(E::Conflicts(Vec::new()), Cause::History(State::Mismatch));
+        let dirty = Failure::Dirty {
+            version: "0002".to_owned(),
+            what: "x".to_owned(),
+        };
+        check(E::Apply(dirty), Cause::History(State::Mismatch));
+        let unsupported = Failure::Unsupported {
+            what: "x".to_owned(),
+            next: "y".to_owned(),
+        };
+        check(E::Apply(unsupported), Cause::History(State::Failed));
+        check(E::Inconsistent, Cause::History(State::Failed));
     }
 }

@@ -1,5 +1,8 @@
 //! The sidecar from outside: its states end to end, what takes readiness away, and what does not.
 
+mod crowd;
+mod listening;
+mod migrating;
 mod watching;
 
 use crate::harness::{Database, Folder, Schemagate};

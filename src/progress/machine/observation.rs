@@ -132,3 +132,8 @@ pub(super) fn is_failed(line: &Line) -> bool {
 pub(super) fn is_pending(line: &Line) -> bool {
     line.state == "pending"
 }
+
+/// It has no row, and is needed.
+pub(super) fn is_open(line: &Line) -> bool {
+    is_pending(line) || is_failed(line)
+}

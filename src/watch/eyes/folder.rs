@@ -3,12 +3,9 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::Duration,
 };
 
-use tokio::time::Instant;
-
-use super::{DETAILS, Looked, WHOLE, of_history};
+use super::{Looked, of_history};
 use crate::{
     connect::{Class, Session, classify},
     formats::Shape,
@@ -27,12 +24,23 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
     /// The rows, and more only if they are others than the last time.
-    Glance {
-        /// An applier says that there is something new.
-        notified: bool,
-    },
+    Glance,
+    /// The same, while what is needed is being applied, and an applier says that there is something new: then the rows
+    /// are enough also where they are others.
+    Follow,
     /// Everything.
     Whole,
+}
+
+/// What a look says of what it left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Details {
+    /// Nothing was left out.
+    Known,
+    /// There is nothing new.
+    AsBefore,
+    /// They are to be asked for soon.
+    Wanted,
 }
 
 /// What is remembered of the looks before.
@@ -42,31 +50,29 @@ pub(super) struct Known {
     /// The history table was there.
     exists: bool,
     fingerprint: u64,
-    /// When everything was asked for.
-    whole: Instant,
     /// The journal is there and not for this role to read.
     journal_denied: bool,
 }
 
-/// One look, and how soon another is wanted. The error is the connection's.
+/// One look. The error is the connection's.
 pub(super) async fn look(
     session: &Session,
     source: &Source,
     params: &Params,
     known: &mut Option<Known>,
     depth: Depth,
-) -> Result<(Looked, Option<Duration>), tokio_postgres::Error> {
+) -> Result<(Looked, Details), tokio_postgres::Error> {
     let look = Look {
         session,
         source,
         params,
     };
-    if let (Depth::Glance { notified }, Some(known)) = (depth, known.as_mut())
-        && let Some(looked) = look.glance(known, notified).await?
+    if let Some(known) = known.as_mut().filter(|_| depth != Depth::Whole)
+        && let Some(looked) = look.glance(known, depth).await?
     {
         return Ok(looked);
     }
-    Ok((look.whole(known).await?, None))
+    Ok((look.whole(known).await?, Details::Known))
 }
 
 struct Look<'a> {
@@ -82,21 +88,20 @@ impl Look<'_> {
     async fn glance(
         &self,
         known: &mut Known,
-        notified: bool,
-    ) -> Result<Option<(Looked, Option<Duration>)>, tokio_postgres::Error> {
+        depth: Depth,
+    ) -> Result<Option<(Looked, Details)>, tokio_postgres::Error> {
         let glanced = history::glance(self.session.client(), &self.params.history).await?;
         let Some((shape, rows)) = glanced else {
             return Ok(None);
         };
         let fingerprint = fingerprint(Some(shape), &rows);
         if fingerprint == known.fingerprint {
-            // A failure in the journal, or another history's news.
-            let soon = WHOLE.saturating_sub(known.whole.elapsed());
-            return Ok(match (notified, soon) {
-                (true, Duration::ZERO) => None,
-                (true, soon) => Some((Looked::Unchanged, Some(soon))),
-                (false, _) => Some((Looked::Unchanged, None)),
-            });
+            // The news may be a failure in the journal, or another history's.
+            let details = match depth {
+                Depth::Follow => Details::Wanted,
+                Depth::Glance | Depth::Whole => Details::AsBefore,
+            };
+            return Ok(Some((Looked::Unchanged, details)));
         }
         let Ok(plan) =
             runner::plan_of_rows(self.source, Some(shape), rows.clone(), &self.params.policy)
@@ -108,11 +113,11 @@ impl Look<'_> {
             known.fingerprint = fingerprint;
             // Ready without a further round trip; how long each took is asked for later.
             let seen = self.seen(&plan, &rows, database, &HashMap::new(), fingerprint);
-            return Ok(Some((Looked::Seen(Box::new(seen)), Some(DETAILS))));
+            return Ok(Some((Looked::Seen(Box::new(seen)), Details::Wanted)));
         }
-        if notified && plan.conflicts.is_empty() {
+        if depth == Depth::Follow && plan.conflicts.is_empty() {
             known.fingerprint = fingerprint;
-            return Ok(Some((Looked::Followed(plan), Some(WHOLE))));
+            return Ok(Some((Looked::Followed(plan), Details::Wanted)));
         }
         Ok(None)
     }
@@ -137,7 +142,6 @@ impl Look<'_> {
             database: snapshot.database.clone(),
             exists: snapshot.shape.is_some(),
             fingerprint,
-            whole: Instant::now(),
             journal_denied: noted.is_none(),
         });
         let plan = match runner::plan_of(self.source, &snapshot, policy) {

@@ -27,7 +27,9 @@ pub(super) struct Listening {
     wanted: bool,
     /// The server process whose session listens.
     on: Option<i32>,
-    /// It was said that listening does not work here.
+    /// The last connection could not listen.
+    impossible: bool,
+    /// That was said.
     said: bool,
     last: Cell<Instant>,
 }
@@ -39,14 +41,15 @@ impl Listening {
         Self {
             wanted,
             on: None,
+            impossible: false,
             said: false,
             last: Cell::new(Instant::now()),
         }
     }
 
-    /// Whether a connection is to be kept, should it be possible.
-    pub(super) const fn is_wanted(&self) -> bool {
-        self.wanted
+    /// Whether a connection is to be kept, as far as it is known to be possible.
+    pub(super) const fn is_possible(&self) -> bool {
+        self.wanted && !self.impossible
     }
 
     /// Whether this session listens, so that it is worth keeping.
@@ -61,6 +64,7 @@ impl Listening {
             return Ok(());
         }
         self.on = None;
+        self.impossible = false;
         let mut reply = wire::query(session.client(), "SELECT pg_catalog.pg_backend_pid()").await;
         let pid: Option<i32> = reply.scalar(0)?.and_then(|pid| pid.parse().ok());
         if pid.is_none() || pid != session.wire_pid() {
@@ -92,6 +96,7 @@ impl Listening {
     }
 
     fn say(&mut self, why: &str) {
+        self.impossible = true;
         if !self.said {
             tracing::warn!(
                 why,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{migrated, two};
-use crate::harness::{Folder, Proxy, Schemagate, Server, Sidecar, Stop, eventually};
+use crate::harness::{Folder, Proxy, Schemagate, Server, Sidecar, Stop, eventually, fixture};
 
 #[test]
 fn serves_before_the_database_is_there_and_follows_it() {
@@ -35,12 +35,16 @@ fn serves_before_the_database_is_there_and_follows_it() {
     sidecar.becomes("ready", true);
     let outcome = sidecar.stop();
     outcome.assert_code(0);
-    let states: Vec<_> = outcome
+    let changes: Vec<_> = outcome
         .logs()
         .into_iter()
         .filter(|line| line["message"] == "schema")
         .collect();
-    assert_eq!(states.len(), 2, "a line for each change\n{outcome}");
+    // The look may have met the lock of the migrating pod.
+    assert!(
+        (2..=3).contains(&changes.len()),
+        "a line for each change\n{outcome}"
+    );
 }
 
 #[test]
@@ -370,4 +374,35 @@ fn a_marker_in_the_journal_is_the_schema() {
     // The database of before.
     database.query("TRUNCATE schemagate.journal");
     sidecar.becomes("pending", false);
+}
+
+#[test]
+fn what_is_known_stays_known_in_every_format() {
+    let folders = [
+        two().path().to_owned(),
+        fixture("drizzle/classic/shop"),
+        fixture("drizzle/v1/shop"),
+    ];
+    for folder in folders {
+        let database = Server::debian().database();
+        Schemagate::migrate(&database, &folder).run().assert_code(0);
+        let call = Schemagate::sidecar(&database, &folder).env("SCHEMAGATE_POLL_INTERVAL", "20ms");
+        let sidecar = Sidecar::start(&call);
+        sidecar.becomes("ready", true);
+        let mut looks = std::collections::BTreeSet::new();
+        eventually!(
+            {
+                let status = sidecar.status();
+                // From the journal, which a glance at the rows does not see.
+                assert!(
+                    status["migrations"][0]["duration_ms"].is_number(),
+                    "{status:#}"
+                );
+                looks.insert(status["seen_at"].to_string());
+                looks.len() > 50
+            },
+            "{} looks",
+            looks.len()
+        );
+    }
 }

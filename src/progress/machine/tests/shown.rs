@@ -52,6 +52,7 @@ fn reasons() {
         Some("1 pending: 0001; the last run: the run failed"),
         Some("do this"),
     );
+    check(vec![Look("pending"), Starts("0001")], None, None);
     let machine = after([Wrong("changed", &["changed 0001"])]);
     let next = machine.progress().next_step.as_deref().unwrap_or_default();
     assert!(next.contains("repair --accept-checksum 0001"), "{next}");

@@ -1,0 +1,95 @@
+//! Many of them, and one for a long time.
+
+use std::fs;
+use std::time::Instant;
+
+use super::{migrated, two};
+use crate::harness::process::memory_kib;
+use crate::harness::{Schemagate, Server, Sidecar, eventually};
+
+/// A figure of `/metrics`.
+fn metric(sidecar: &Sidecar, name: &str) -> f64 {
+    let text = sidecar.get("/metrics").body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    value.trim().parse().expect("a number")
+}
+
+#[test]
+fn two_hundred_share_twenty_connections() {
+    let server = Server::own_with("max_connections = 20");
+    let database = server.database();
+    let role = database.role("app", "LOGIN");
+    let folder = two();
+    migrated(&database, &folder);
+    database.query(&format!(
+        "GRANT USAGE ON SCHEMA schemagate TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA schemagate TO {role};
+         DELETE FROM schemagate.history WHERE version = '0002'; DROP TABLE b"
+    ));
+    // The schedule of the contract.
+    let call = Schemagate::new(&["sidecar"])
+        .url(&database.url_as(&role))
+        .folder(&folder);
+    let began = Instant::now();
+    let sidecars: Vec<_> = (0..200).map(|_| Sidecar::start(&call)).collect();
+    println!("200 serve after {:?}", began.elapsed());
+    for sidecar in &sidecars {
+        eventually!(sidecar.state() == "pending", "{:#}", sidecar.status());
+    }
+    migrated(&database, &folder);
+    let migrated = Instant::now();
+    for sidecar in &sidecars {
+        sidecar.becomes("ready", true);
+    }
+    println!("200 are ready {:?} after the migration", migrated.elapsed());
+    let attempts = sidecars
+        .iter()
+        .map(|sidecar| metric(sidecar, "schemagate_connect_attempts_total"));
+    let attempts: Vec<f64> = attempts.collect();
+    let most = attempts.iter().copied().fold(0.0, f64::max);
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{} attempts in {seconds:.0} s, at most {most} by one",
+        attempts.iter().sum::<f64>()
+    );
+    // Two a second for each would be a loop without pauses.
+    assert!(most < 10.0 + seconds * 2.0, "{most} in {seconds} s");
+}
+
+#[test]
+fn memory_and_files_do_not_grow() {
+    let database = Server::debian().database();
+    let folder = two();
+    migrated(&database, &folder);
+    let call = Schemagate::sidecar(&database, &folder).env("SCHEMAGATE_POLL_INTERVAL", "10ms");
+    let sidecar = Sidecar::start(&call);
+    sidecar.becomes("ready", true);
+    let pid = sidecar.running.pid();
+    let attempts = || metric(&sidecar, "schemagate_connect_attempts_total");
+    let files = || {
+        fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("its files")
+            .count()
+    };
+    let work = |looks: f64, requests: usize| {
+        let goal = attempts() + looks;
+        for number in 0..requests {
+            let path = ["/readyz", "/metrics", "/status", "/"][number % 4];
+            assert_eq!(sidecar.get(path).status, 200);
+        }
+        eventually!(attempts() >= goal, "{looks} looks");
+        memory_kib(pid, "VmRSS").expect("its memory")
+    };
+    let before = work(300.0, 2000);
+    // A look and a request come and go.
+    let most = || (0..2000).map(|_| files()).max();
+    let files_before = most();
+    let after = work(1000.0, 10_000);
+    println!("{before} KiB resident, {after} KiB after 1000 looks and 10 000 requests more");
+    assert!(after < before + 1024, "{before} KiB, then {after} KiB");
+    let files_after = most();
+    assert!(
+        files_after <= files_before.map(|files| files + 4),
+        "{files_before:?} open files, then {files_after:?}"
+    );
+}
