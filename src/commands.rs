@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod exec;
 pub mod install;
+pub mod journal;
 pub mod migrate;
 pub mod probe;
 pub mod run;
@@ -107,6 +108,7 @@ async fn connecting(invocation: &Invocation, summary: &mut Summary) -> Result<()
         Command::Exec { argv } => exec::run(&context, argv).await,
         Command::Wait { until } => wait::run(&context, *until).await,
         Command::Status { format, exit_code } => status::run(&context, *format, *exit_code).await,
+        Command::Journal { format } => journal::run(&context, *format).await,
         Command::Baseline { to } => baseline::run(&context, to).await,
         Command::Probe { .. } | Command::Install { .. } => Ok(()),
     };

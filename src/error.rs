@@ -27,6 +27,8 @@ pub enum Error {
     Install(install::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
+    /// This role may not read the journal.
+    NoJournal,
     /// A command refuses.
     Refused {
         /// What it refuses.
@@ -49,6 +51,7 @@ impl Error {
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
             Self::Pending(_) => ExitStatus::Pending,
+            Self::NoJournal => ExitStatus::Refused,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -63,6 +66,7 @@ impl Error {
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
+            Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
             Self::Refused { what, .. } | Self::System(what) => what.clone(),
         }
     }
@@ -75,6 +79,10 @@ impl Error {
             Self::Run(error) => next(error),
             Self::Install(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
+            Self::NoJournal => {
+                "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
+                    .to_owned()
+            }
             Self::Refused { next, .. } => next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
         }

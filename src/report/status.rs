@@ -240,7 +240,7 @@ fn line(
 }
 
 /// Columns as wide as their widest cell on a terminal; the last one is as long as it is.
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn align<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
