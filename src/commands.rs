@@ -5,6 +5,7 @@ pub mod exec;
 pub mod install;
 pub mod journal;
 pub mod migrate;
+pub mod needed;
 pub mod probe;
 pub mod run;
 pub mod setup;

@@ -29,6 +29,20 @@ pub enum Error {
     Pending(Vec<String>),
     /// This role may not read the journal.
     NoJournal,
+    /// The schema is not what this image needs, where the command was asked to be current.
+    Behind {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// A needed migration failed in SQL, in this process or another.
+    Failed {
+        /// Which, and how.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A command refuses.
     Refused {
         /// What it refuses.
@@ -50,8 +64,9 @@ impl Error {
             Self::Connect(error) => error.exit_status(),
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
-            Self::Pending(_) => ExitStatus::Pending,
             Self::NoJournal => ExitStatus::Refused,
+            Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -67,7 +82,10 @@ impl Error {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
             Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
-            Self::Refused { what, .. } | Self::System(what) => what.clone(),
+            Self::Behind { what, .. }
+            | Self::Failed { what, .. }
+            | Self::Refused { what, .. }
+            | Self::System(what) => what.clone(),
         }
     }
 
@@ -83,7 +101,9 @@ impl Error {
                 "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
                     .to_owned()
             }
-            Self::Refused { next, .. } => next.clone(),
+            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
+                next.clone()
+            }
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

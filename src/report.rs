@@ -2,6 +2,7 @@
 
 pub mod journal;
 pub mod log;
+pub mod marker;
 pub mod status;
 pub mod summary;
 pub mod termination;

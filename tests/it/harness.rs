@@ -5,6 +5,7 @@
 pub(crate) mod binary;
 pub(crate) mod eventually;
 pub(crate) mod folder;
+pub(crate) mod http;
 pub(crate) mod peers;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
@@ -12,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod scratch;
 pub(crate) mod session;
+pub(crate) mod sidecar;
 
 pub(crate) use binary::{Outcome, Running, Schemagate};
 pub(crate) use eventually::eventually;
@@ -21,3 +23,4 @@ pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Database, Server, Stop};
 pub(crate) use proxy::Proxy;
 pub(crate) use session::Session;
+pub(crate) use sidecar::Sidecar;
