@@ -25,6 +25,7 @@
 //! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
@@ -56,6 +57,7 @@ pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod hold;
 pub mod install;
 pub mod lock;
 pub mod metrics;
