@@ -18,7 +18,9 @@ use std::{
 pub use error::{Error, Interrupted};
 pub use event::Event;
 use look::{First, first_look};
-pub use look::{history_table, look, needs_writing, plan_of, stopped};
+pub use look::{
+    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, stopped,
+};
 
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
@@ -257,7 +259,7 @@ impl Runner<'_> {
     async fn connect(&mut self) -> Result<(Session, First), Error> {
         // After a lost connection the fate of what was under way is to be told, which takes the whole look.
         let glance = Some(self.source).filter(|_| self.under_way.is_none());
-        let connected = first_look(self.params, glance, self.on_event).await;
+        let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The version of the JSON form; additions do not change it.
-const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that `status` shows.
 #[derive(Debug, Clone, Serialize)]
@@ -240,7 +240,7 @@ fn line(
 }
 
 /// Columns as wide as their widest cell on a terminal; the last one is as long as it is.
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn align<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
