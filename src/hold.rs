@@ -2,8 +2,8 @@
 //!
 //! An idle READ COMMITTED transaction that holds only an advisory lock has no snapshot, so a concurrent index build
 //! beside it does not wait for it, and it is held as well behind a transaction pooler as on a direct line. The server
-//! ends the transaction after [`lock::IDLE_LIMIT`] without a sign of life. The task gives one every
-//! [`lock::HEARTBEAT`], whatever else goes on, and takes the lock for lost long before the server gives it away.
+//! ends the transaction after [`IDLE_LIMIT`] without a sign of life. The task gives one every
+//! [`HEARTBEAT`], whatever else goes on, and takes the lock for lost long before the server gives it away.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     connect::{self, Session},
-    lock::{self, HEARTBEAT, IDLE_LIMIT},
+    lock::{HEARTBEAT, IDLE_LIMIT},
     wire::{self, Row},
 };
 
@@ -124,6 +124,14 @@ impl Hold {
             .unwrap_or_else(|| Lost::now("nobody watches the lock's connection".to_owned()))
     }
 
+    /// Waits until a beat finds somebody who waits for the lock; for ever once it is lost.
+    pub async fn waiter(&self) -> Waiter {
+        match self.alarm().await.waiter {
+            Some(waiter) => waiter,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn when(&self, wrong: impl Fn(&State) -> bool) -> State {
         let mut state = self.state.clone();
         match state.wait_for(wrong).await {
@@ -173,35 +181,20 @@ async fn beat(
             error = session.closed() => Some(error),
             () = sleep_until(answered + HEARTBEAT) => None,
         };
-        let state = match closed {
-            Some(error) => State::lost(Lost::now(error.map_or_else(
+        let outcome = if let Some(error) = closed {
+            Err(Lost::now(error.map_or_else(
                 || "the server closed the connection".to_owned(),
                 |error| connect::describe(&error),
-            ))),
-            None => {
-                let sent = Instant::now();
-                let limit = (answered + SILENCE).max(sent + LATE);
-                match timeout_at(limit, wire::query(session.client(), &question)).await {
-                    Ok(mut reply) => match reply.rows(0) {
-                        Ok(rows) => {
-                            // From sending: what the server counts from is later.
-                            answered = sent;
-                            State {
-                                lost: None,
-                                waiter: rows.first().map(Waiter::of),
-                            }
-                        }
-                        Err(error) => State::lost(Lost::now(connect::describe(&error))),
-                    },
-                    Err(_) => State::lost(Lost {
-                        why: format!(
-                            "the server has not answered for {} s",
-                            answered.elapsed().as_secs()
-                        ),
-                        until: answered + OVER,
-                    }),
-                }
-            }
+            )))
+        } else {
+            ask(&session, &question, &mut answered).await
+        };
+        let state = match outcome {
+            Ok(waiter) => State { lost: None, waiter },
+            Err(lost) => State {
+                lost: Some(lost),
+                waiter: None,
+            },
         };
         let lost = state.lost.is_some();
         if tell.send(state).is_err() || lost {
@@ -210,20 +203,31 @@ async fn beat(
     }
 }
 
+/// One sign of life. What counts is when it was sent: the server counts from later.
+async fn ask(
+    session: &Session,
+    question: &str,
+    answered: &mut Instant,
+) -> Result<Option<Waiter>, Lost> {
+    let sent = Instant::now();
+    let limit = (*answered + SILENCE).max(sent + LATE);
+    let Ok(mut reply) = timeout_at(limit, wire::query(session.client(), question)).await else {
+        let silent = answered.elapsed().as_secs();
+        return Err(Lost {
+            why: format!("the server has not answered for {silent} s"),
+            until: *answered + OVER,
+        });
+    };
+    let rows = reply
+        .rows(0)
+        .map_err(|error| Lost::now(connect::describe(&error)))?;
+    *answered = sent;
+    Ok(rows.first().map(Waiter::of))
+}
+
 impl Drop for Beating {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn lost(lost: Lost) -> Self {
-        Self {
-            lost: Some(lost),
-            waiter: None,
-        }
     }
 }
 
@@ -235,6 +239,17 @@ impl Lost {
         Self {
             why,
             until: Instant::now() + GRACE,
+        }
+    }
+}
+
+// === impl Unended ===
+
+impl fmt::Display for Unended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => f.write_str(&connect::describe(error)),
+            Self::NoAnswer => write!(f, "no answer within {} s", END_LIMIT.as_secs()),
         }
     }
 }
