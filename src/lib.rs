@@ -31,6 +31,7 @@
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
+//! | [`wrap`] | the life of a run of another tool | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -75,3 +76,4 @@ pub mod sql;
 pub mod stop;
 pub mod telemetry;
 pub mod wire;
+pub mod wrap;

@@ -14,6 +14,7 @@ mod config;
 mod conflicts;
 mod connect;
 mod drizzle;
+mod exec;
 mod exit_codes;
 mod guard;
 mod half_there;
