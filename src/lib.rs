@@ -25,10 +25,13 @@
 //! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`child`] | another program: found, run below us, or run in our place | no |
+//! | [`wrap`] | the life of a run of another tool | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -51,6 +54,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -60,6 +64,7 @@ pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod hold;
 pub mod install;
 pub mod lock;
 pub mod metrics;
@@ -77,3 +82,4 @@ pub mod stop;
 pub mod telemetry;
 pub mod watch;
 pub mod wire;
+pub mod wrap;

@@ -226,6 +226,9 @@ pub(super) fn epilogue(topic: &Topic) -> String {
             )
     });
     push_codes(&mut text, codes);
+    if matches!(topic.name, "run" | "exec") {
+        text.push_str("  else the command's own once it has started, 128 + n for a signal\n");
+    }
     text
 }
 
