@@ -65,6 +65,7 @@ pub mod problem;
 pub mod progress;
 pub mod report;
 pub mod runner;
+pub mod serve;
 pub mod shutdown;
 pub mod source;
 pub mod sql;
