@@ -3,6 +3,7 @@
 //! Nothing here skips. A missing part fails the test and names `make setup`.
 
 pub(crate) mod binary;
+pub(crate) mod browser;
 pub(crate) mod eventually;
 pub(crate) mod folder;
 pub(crate) mod peers;
@@ -14,6 +15,7 @@ pub(crate) mod scratch;
 pub(crate) mod session;
 
 pub(crate) use binary::{Outcome, Running, Schemagate};
+pub(crate) use browser::{Browser, View};
 pub(crate) use eventually::eventually;
 pub(crate) use folder::{Folder, fixture};
 pub(crate) use peers::Drizzle;

@@ -18,6 +18,7 @@ mod exit_codes;
 mod half_there;
 mod history;
 mod lock;
+mod page;
 mod pieces;
 mod pooler;
 mod readme;
