@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod exec;
 pub mod install;
 pub mod migrate;
+pub mod needed;
 pub mod probe;
 pub mod run;
 pub mod setup;

@@ -27,6 +27,20 @@ pub enum Error {
     Install(install::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
+    /// The schema is not what this image needs, where the command was asked to be current.
+    Behind {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// A needed migration failed in SQL, in this process or another.
+    Failed {
+        /// Which, and how.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A command refuses.
     Refused {
         /// What it refuses.
@@ -48,7 +62,8 @@ impl Error {
             Self::Connect(error) => error.exit_status(),
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
-            Self::Pending(_) => ExitStatus::Pending,
+            Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -63,7 +78,10 @@ impl Error {
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
-            Self::Refused { what, .. } | Self::System(what) => what.clone(),
+            Self::Behind { what, .. }
+            | Self::Failed { what, .. }
+            | Self::Refused { what, .. }
+            | Self::System(what) => what.clone(),
         }
     }
 
@@ -75,7 +93,9 @@ impl Error {
             Self::Run(error) => next(error),
             Self::Install(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
-            Self::Refused { next, .. } => next.clone(),
+            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
+                next.clone()
+            }
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

@@ -2,8 +2,11 @@
 
 mod glance;
 pub mod journal;
+pub mod marker;
+mod noted;
 
 pub use glance::glance;
+pub use noted::{Noted, noted};
 
 use std::{fmt, net::IpAddr};
 
@@ -76,6 +79,13 @@ pub enum Journal {
 pub enum Error {
     /// The server's answer, or the connection's end.
     Database(tokio_postgres::Error),
+    /// The same, when the journal was asked for a marker.
+    Journal {
+        /// What the server said.
+        source: tokio_postgres::Error,
+        /// Who was refused, where it was a refusal.
+        user: Option<String>,
+    },
     /// The table is not the one that the format writes.
     Format(formats::Error),
     /// An answer that cannot be, which only a bug or a strange server gives.
@@ -103,7 +113,16 @@ impl Snapshot {
         client: &Client,
         params: &Params,
     ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
-        match Self::read(client, params, true).await {
+        Self::attempt(client, params, true).await
+    }
+
+    /// The same for who has looked before, and knows whether there was a table (see [`Snapshot::read`]).
+    pub async fn attempt(
+        client: &Client,
+        params: &Params,
+        exists: bool,
+    ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
+        match Self::read(client, params, exists).await {
             Err(Error::Database(error)) if is_about_the_connection(&error) => Err(error),
             looked => Ok(looked),
         }
@@ -254,11 +273,13 @@ impl Error {
     /// stands in the table's place: the history does not match.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Database(error) => match connect::classify(error) {
-                Class::ConnectionLost | Class::Transient => ExitStatus::Unreachable,
-                Class::Permanent(status) => status,
-                Class::Statement => of_statement(code(error)),
-            },
+            Self::Database(error) | Self::Journal { source: error, .. } => {
+                match connect::classify(error) {
+                    Class::ConnectionLost | Class::Transient => ExitStatus::Unreachable,
+                    Class::Permanent(status) => status,
+                    Class::Statement => of_statement(code(error)),
+                }
+            }
             Self::Format(error) => error.exit_status(),
             Self::Answer(_) => ExitStatus::Bug,
         }
@@ -284,6 +305,9 @@ impl Error {
                         .to_owned()
                 }
             },
+            Self::Journal { source, user } => {
+                marker::help(self.exit_status(), source, user.as_deref())
+            }
             Self::Format(error) => error.help(),
             Self::Answer(_) => "please report this with the server's version".to_owned(),
         }
@@ -307,6 +331,9 @@ impl fmt::Display for Error {
         match self {
             Self::Database(error) => {
                 write!(f, "cannot read the history: {}", connect::describe(error))
+            }
+            Self::Journal { source, .. } => {
+                write!(f, "cannot read the journal: {}", connect::describe(source))
             }
             Self::Format(error) => write!(f, "{error}"),
             Self::Answer(what) => write!(f, "the server gave an answer without meaning: {what}"),

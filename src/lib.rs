@@ -32,6 +32,10 @@
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
+//! | [`progress`] | what a sidecar knows, and the table by which one state follows from another | yes |
+//! | [`metrics`] | what is counted | yes |
+//! | [`serve`] | the sidecar's endpoints, on a thread of their own; no database client | no |
+//! | [`watch`] | the sidecar's work: looking again and again, migrating | no |
 //! | [`commands`] | the order of steps | no |
 //!
 //! # What always holds
@@ -71,4 +75,5 @@ pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod watch;
 pub mod wire;

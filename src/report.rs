@@ -1,6 +1,7 @@
 //! What people and machines are told: the log's lines, the end of a run, the sum of a run, the table of `status`.
 
 pub mod log;
+pub mod marker;
 pub mod status;
 pub mod summary;
 pub mod termination;

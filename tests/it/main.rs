@@ -24,6 +24,7 @@ mod pooler;
 mod readme;
 mod self_check;
 mod session_state;
+mod sidecar;
 mod signals;
 mod sql;
 mod versions;
