@@ -3,6 +3,7 @@
 //! Nothing here skips. A missing part fails the test and names `make setup`.
 
 pub(crate) mod binary;
+pub(crate) mod browser;
 pub(crate) mod eventually;
 pub(crate) mod folder;
 pub(crate) mod http;
@@ -16,6 +17,7 @@ pub(crate) mod session;
 pub(crate) mod sidecar;
 
 pub(crate) use binary::{Outcome, Running, Schemagate};
+pub(crate) use browser::{Browser, View};
 pub(crate) use eventually::eventually;
 pub(crate) use folder::{Folder, fixture};
 pub(crate) use peers::Drizzle;

@@ -20,6 +20,7 @@ mod guard;
 mod half_there;
 mod history;
 mod lock;
+mod page;
 mod pieces;
 mod pooler;
 mod readme;
