@@ -26,3 +26,4 @@ mod session_state;
 mod signals;
 mod sql;
 mod versions;
+mod wait_schema;
