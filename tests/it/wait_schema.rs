@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Database, Folder, Running, Schemagate, Server, Stop, eventually};
+use crate::harness::{Database, Folder, PgBouncer, Running, Schemagate, Server, Stop, eventually};
 
 /// Nothing listens on port 1.
 const NOBODY: &str = "postgres://app:s3cret@127.0.0.1:1/app";
@@ -265,6 +265,27 @@ fn two_hundred_get_by_with_twenty_connections() {
     );
     Schemagate::migrate(&database, &folder)
         .url(&database.url_as(&role))
+        .run()
+        .assert_code(0);
+    for running in all {
+        running.wait().assert_code(0);
+    }
+}
+
+#[test]
+fn through_a_pooler_that_has_one_connection() {
+    let bouncer = PgBouncer::start(Server::debian(), "transaction", 1);
+    let (database, folder) = (Server::debian().database(), two());
+    let as_owner = database.role("owner", "");
+    database.query(&format!(
+        "GRANT CREATE ON DATABASE {} TO {as_owner}; GRANT CREATE ON SCHEMA public TO {as_owner}",
+        database.name
+    ));
+    let call = wait(&bouncer.url(&database), &folder).env("SCHEMAGATE_ROLE", &as_owner);
+    let all: Vec<Running> = (0..10).map(|_| waiting(&call)).collect();
+    Schemagate::migrate(&database, &folder)
+        .url(&bouncer.url(&database))
+        .env("SCHEMAGATE_ROLE", &as_owner)
         .run()
         .assert_code(0);
     for running in all {
