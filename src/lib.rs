@@ -29,6 +29,7 @@
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`child`] | another program: found, run below us, or run in our place | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -47,6 +48,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -15,6 +15,7 @@ mod conflicts;
 mod connect;
 mod drizzle;
 mod exit_codes;
+mod guard;
 mod half_there;
 mod history;
 mod lock;
