@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    connect, duration,
+    child, connect, duration,
     exit::ExitStatus,
     install,
     lock::Holder,
@@ -25,6 +25,8 @@ pub enum Error {
     Run(runner::Error),
     /// `install`.
     Install(install::Error),
+    /// The command of `run` or `exec` cannot be run.
+    Program(child::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
     /// The schema is not what this image needs, where the command was asked to be current.
@@ -55,6 +57,7 @@ impl Error {
             Self::Connect(error) => error.exit_status(),
             Self::Run(error) => of_run(error),
             Self::Install(error) => error.exit_status(),
+            Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::System(_) => ExitStatus::Bug,
         }
@@ -67,6 +70,7 @@ impl Error {
             Self::Connect(error) => error.to_string(),
             Self::Run(error) => what(error),
             Self::Install(error) => error.to_string(),
+            Self::Program(error) => error.what(),
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
@@ -83,6 +87,7 @@ impl Error {
             Self::Connect(error) => connect_help(error),
             Self::Run(error) => next(error),
             Self::Install(error) => error.help().to_owned(),
+            Self::Program(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
             Self::Behind { next, .. } | Self::Refused { next, .. } => next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
