@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    connect, duration,
+    child, connect, duration,
     exit::ExitStatus,
     install,
     lock::Holder,
@@ -30,6 +30,8 @@ pub enum Error {
     Exec(Box<wrap::Error>),
     /// `install`.
     Install(install::Error),
+    /// The command of `run` or `exec` cannot be run.
+    Program(child::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
     /// This role may not read the journal.
@@ -71,6 +73,7 @@ impl Error {
             Self::Exec(error) => exec::exit_status(error),
             Self::Install(error) => error.exit_status(),
             Self::NoJournal => ExitStatus::Refused,
+            Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
@@ -85,6 +88,7 @@ impl Error {
             Self::Run(error) => what(error),
             Self::Exec(error) => exec::what(error),
             Self::Install(error) => error.to_string(),
+            Self::Program(error) => error.what(),
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
@@ -104,6 +108,7 @@ impl Error {
             Self::Run(error) => next(error),
             Self::Exec(error) => exec::next(error),
             Self::Install(error) => error.help().to_owned(),
+            Self::Program(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
             Self::NoJournal => {
                 "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"

@@ -115,7 +115,7 @@ pub static SETTINGS: [Setting; 43] = [
         Value("2m"),
         Text("DURATION"),
         WAITS,
-        "how long to wait for the database",
+        "how long to wait for the database; with `wait --for schema`, for the schema",
     ),
     row(
         "SCHEMAGATE_AUTH_GRACE",
