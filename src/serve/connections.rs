@@ -11,7 +11,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response,
@@ -91,7 +90,7 @@ const LARGE: usize = 64 * 1024;
 /// Before accepting is tried again after it failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a request that has been sent may take to be seen here, when the end has come.
+/// How long a connection or a request that has been sent may take to be seen here, when the end has come.
 const ARRIVAL: Duration = Duration::from_millis(20);
 
 // === impl Limits ===
@@ -128,12 +127,10 @@ pub(super) async fn serve(
         limit = told => limit.unwrap_or_default(),
         never = door.accept(&listener) => match never {},
     };
-    // Whoever knocked before the end is let in.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        door.admit(stream, peer.ip());
-    }
-    drop((listener, door));
-    let finished = timeout(limit, async {
+    let finished = timeout(limit, async move {
+        // Who has knocked is let in, and what has been sent is read.
+        let _ = timeout(ARRIVAL, door.accept(&listener)).await;
+        drop((listener, door));
         sleep(ARRIVAL).await;
         let _ = drain.send(true);
         drain.closed().await;
