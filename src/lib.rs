@@ -22,7 +22,8 @@
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
-//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
+//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
+//! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
@@ -56,6 +57,7 @@ pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod http;
 pub mod install;
 pub mod lock;
 pub mod metrics;
