@@ -30,6 +30,7 @@
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -65,6 +66,7 @@ pub mod migration;
 pub mod plan;
 pub mod problem;
 pub mod progress;
+pub mod push;
 pub mod report;
 pub mod runner;
 pub mod shutdown;

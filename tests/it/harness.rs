@@ -10,6 +10,8 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod pushgateway;
+pub(crate) mod receiver;
 pub(crate) mod scratch;
 pub(crate) mod session;
 
@@ -20,4 +22,6 @@ pub(crate) use peers::Drizzle;
 pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Database, Server, Stop};
 pub(crate) use proxy::Proxy;
+pub(crate) use pushgateway::{Pushgateway, assert_promtool_accepts};
+pub(crate) use receiver::{Answer, Receiver};
 pub(crate) use session::Session;
