@@ -21,6 +21,7 @@ mod lock;
 mod metrics;
 mod pieces;
 mod pooler;
+mod probe;
 mod quit;
 mod readme;
 mod self_check;
