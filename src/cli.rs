@@ -7,14 +7,18 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::config::names::{COMMANDS, CONNECTIONS, LATER_COMMANDS, SETTINGS};
+use crate::config::names::{CONNECTIONS, LATER_COMMANDS, SETTINGS};
 use crate::config::{Config, Vars};
 use crate::connect;
 use crate::exit::ExitStatus;
+use crate::http;
 use crate::problem::Problem;
 
 mod build;
 mod help;
+mod refused;
+
+pub use refused::asks_probe;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -130,6 +134,9 @@ pub struct CliExit {
     pub stream: Stream,
     /// What to end with.
     pub status: ExitStatus,
+    /// Where to say that it has ended, where a one-shot command was called with a mistake: a proxy beside it waits for
+    /// that.
+    pub quit: Option<Box<http::Target>>,
 }
 
 /// A standard stream.
@@ -147,31 +154,17 @@ pub fn parse(
     env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Invocation, CliExit> {
     let args: Vec<OsString> = args.collect();
+    let mut vars = Vars::new(env);
     // The call of most manifests needs no grammar, which costs as much as reading fifty files.
-    if args.len() == 2 && args[1] == "migrate" {
-        return invocation(Command::Migrate, "migrate", Vars::new(env));
-    }
-    let outcome = parse_args(&args, env);
-    // Docker's health checks know 0 and 1; 2 is reserved.
-    match outcome {
-        Err(exit) if exit.status == ExitStatus::Usage && asks_probe(&args) => Err(CliExit {
-            status: ExitStatus::Other(1),
-            ..exit
-        }),
-        outcome => outcome,
-    }
+    let outcome = if args.len() == 2 && args[1] == "migrate" {
+        invocation(Command::Migrate, "migrate", &mut vars)
+    } else {
+        parse_args(&args, &mut vars)
+    };
+    outcome.map_err(|exit| refused::adapt(exit, &args, &vars))
 }
 
-/// Whether the first word that is a command's is `probe`.
-fn asks_probe(args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
-    words.find(|word| COMMANDS.contains(word)) == Some("probe")
-}
-
-fn parse_args(
-    args: &[OsString],
-    env: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Invocation, CliExit> {
+fn parse_args(args: &[OsString], vars: &mut Vars) -> Result<Invocation, CliExit> {
     let matches = build::root()
         .try_get_matches_from(args)
         .map_err(|error| CliExit::from_clap(&error, args))?;
@@ -183,26 +176,25 @@ fn parse_args(
             "the command {name} comes in a later release"
         )));
     }
-    let mut vars = Vars::new(env);
-    lay_over(&mut vars, &matches);
-    lay_over(&mut vars, sub);
-    let command = command(name, sub, &mut vars)?;
+    lay_over(vars, &matches);
+    lay_over(vars, sub);
+    let command = command(name, sub, vars)?;
     invocation(command, name, vars)
 }
 
 /// The settings of a command, or every mistake in them.
-fn invocation(command: Command, name: &str, vars: Vars) -> Result<Invocation, CliExit> {
-    let config = Config::from_vars(&vars, name);
+fn invocation(command: Command, name: &str, vars: &mut Vars) -> Result<Invocation, CliExit> {
+    let config = Config::from_vars(vars, name);
     let connection = match &config {
         _ if !command.connects() => Ok(None),
-        Ok(config) => connection(&vars, &config.application_name).map(Some),
-        Err(_) => connection(&vars, "").map(Some),
+        Ok(config) => connection(vars, &config.application_name).map(Some),
+        Err(_) => connection(vars, "").map(Some),
     };
     match (config, connection) {
         (Ok(config), Ok(connection)) => Ok(Invocation {
             command,
             config,
-            vars,
+            vars: std::mem::take(vars),
             connection,
         }),
         (config, connection) => {
@@ -348,6 +340,7 @@ impl CliExit {
             text: format!("error: {message}\nwhat to do: see schemagate --help\n"),
             stream: Stream::Stderr,
             status: ExitStatus::Usage,
+            quit: None,
         }
     }
 
@@ -367,6 +360,7 @@ impl CliExit {
             ),
             stream: Stream::Stderr,
             status: ExitStatus::Usage,
+            quit: None,
         }
     }
 
@@ -381,6 +375,7 @@ impl CliExit {
             text: without_addresses(error.render().to_string(), args),
             stream,
             status,
+            quit: None,
         }
     }
 }

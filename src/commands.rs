@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod exec;
+pub mod finish;
 pub mod install;
 pub mod journal;
 pub mod migrate;
@@ -29,9 +30,10 @@ use crate::{
     metrics::Metrics,
     report::{self, summary::Summary, termination},
     runner::Event,
-    shutdown::Shutdown,
     stop::Stop,
 };
+
+use finish::{Ended, Rest};
 
 /// What every command is given.
 pub struct Context<'a> {
@@ -58,35 +60,45 @@ pub enum Then {
 pub fn run(invocation: &Invocation) -> ExitStatus {
     match &invocation.command {
         Command::Install { path } => whole(invocation, |_| {
-            install::run(path, invocation.config.dry_run).map(|()| Then::End)
+            let done = install::run(path, invocation.config.dry_run);
+            (done.map(|()| Then::End), None)
         }),
         Command::Probe { endpoint } => probe::run(invocation.config.serving.listen, *endpoint),
-        _ => whole(invocation, |summary| {
-            block_on(connecting(invocation, summary))
-        }),
+        _ => whole(invocation, |summary| connecting(invocation, summary)),
     }
 }
 
-/// Notes before, the sum after.
+/// Notes before; after the work its end is told to people, then to those who wait for it, and the sum comes last.
 fn whole(
     invocation: &Invocation,
-    work: impl FnOnce(&mut Summary) -> Result<Then, Error>,
+    work: impl FnOnce(&mut Summary) -> (Result<Then, Error>, Option<Rest>),
 ) -> ExitStatus {
     let started = Instant::now();
     for note in &invocation.config.notes {
         tracing::warn!("{note}");
     }
     let mut summary = Summary::new(invocation.command.name(), invocation.config.dry_run);
-    let (outcome, then) = match work(&mut summary) {
+    let (worked, rest) = work(&mut summary);
+    let elapsed = started.elapsed();
+    let (outcome, then) = match worked {
         Ok(then) => (Ok(()), then),
         Err(error) => (Err(error), Then::End),
     };
-    let status = summary.ended(&outcome, started.elapsed());
+    let status = summary.ended(&outcome, elapsed);
     if let Err(error) = &outcome {
         if let Some(detail) = error.detail() {
             tracing::info!(detail, "detail of the server");
         }
         tell(invocation, error);
+    }
+    if let Some(rest) = rest {
+        let ended = Ended {
+            outcome: &outcome,
+            status,
+            summary: &mut summary,
+            elapsed,
+        };
+        rest.finish(invocation, ended);
     }
     report::summary::print(&summary);
     match then {
@@ -110,33 +122,24 @@ fn tell(invocation: &Invocation, error: &Error) {
     termination::write(&termination::message(error));
 }
 
-/// Runs a future to its end and leaves behind what still hangs: a name look-up runs on a thread that nobody can stop,
-/// and dropping the runtime would wait for it.
-fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::System(format!("the runtime could not be started: {error}")))?;
-    let outcome = runtime.block_on(work);
-    runtime.shutdown_background();
-    outcome
-}
-
-/// The commands that speak with a database.
-async fn connecting(invocation: &Invocation, summary: &mut Summary) -> Result<Then, Error> {
-    let shutdown = Shutdown::install()
-        .map_err(|error| Error::System(format!("signals cannot be handled: {error}")))?;
-    let metrics = Metrics::new()
-        .map_err(|error| Error::System(format!("metrics cannot be registered: {error}")))?;
+/// The commands that speak with a database, and what is left of them.
+fn connecting(
+    invocation: &Invocation,
+    summary: &mut Summary,
+) -> (Result<Then, Error>, Option<Rest>) {
+    let rest = match Rest::new() {
+        Ok(rest) => rest,
+        Err(error) => return (Err(error), None),
+    };
     let context = Context {
         invocation,
-        stop: Stop::new(shutdown, invocation.config.deadline),
+        stop: rest.stop(invocation.config.deadline),
         summary: RefCell::new(std::mem::take(summary)),
-        metrics,
+        metrics: rest.metrics.clone(),
     };
-    let outcome = dispatch(&context).await;
+    let outcome = rest.runtime.block_on(dispatch(&context));
     *summary = context.summary.into_inner();
-    outcome
+    (outcome, Some(rest))
 }
 
 async fn dispatch(context: &Context<'_>) -> Result<Then, Error> {

@@ -133,6 +133,11 @@ impl Error {
         self.sql()?.detail.as_deref()
     }
 
+    /// The migration in whose SQL it ended.
+    pub fn failed_version(&self) -> Option<&str> {
+        self.sql().map(|sql| sql.version.as_str())
+    }
+
     fn sql(&self) -> Option<&SqlFailure> {
         let error = match self {
             Self::Run(error) => error,

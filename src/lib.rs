@@ -22,7 +22,8 @@
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
-//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
+//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
+//! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
 //! | [`hold`] | holding the lock idly, and its heartbeat | no |
@@ -32,6 +33,7 @@
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
 //! | [`wrap`] | the life of a run of another tool | no |
+//! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -65,6 +67,7 @@ pub mod exit;
 pub mod formats;
 pub mod history;
 pub mod hold;
+pub mod http;
 pub mod install;
 pub mod lock;
 pub mod metrics;
@@ -72,6 +75,7 @@ pub mod migration;
 pub mod plan;
 pub mod problem;
 pub mod progress;
+pub mod push;
 pub mod report;
 pub mod runner;
 pub mod serve;

@@ -247,7 +247,10 @@ impl Runner<'_> {
     async fn attempt(&mut self) -> Result<Step, Error> {
         let (session, looked) = self.connect().await?;
         let outcome = match looked {
-            First::Current(plan) => Ok(Step::Finished(plan)),
+            First::Current(plan) => {
+                (self.on_event)(Event::Planned(&plan));
+                Ok(Step::Finished(plan))
+            }
             First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
             First::Looked(Err(error)) => Err(Error::History(error)),
         };
