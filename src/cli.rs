@@ -214,7 +214,7 @@ fn connection(vars: &Vars, application_name: &str) -> Result<Connection, Vec<Pro
 fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
     match name {
         "migrate" => Ok(Command::Migrate),
-        "status" => status(sub, vars),
+        "status" => Ok(status(sub, vars)),
         "sidecar" => Ok(Command::Sidecar),
         "run" => Ok(Command::Run { argv: argv(sub) }),
         "exec" => Ok(Command::Exec { argv: argv(sub) }),
@@ -249,7 +249,7 @@ fn argv(sub: &ArgMatches) -> Vec<OsString> {
 }
 
 /// `status --format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
-fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
+fn status(sub: &ArgMatches, vars: &mut Vars) -> Command {
     let mut format = StatusFormat::default();
     for value in sub.get_many::<OsString>("format").into_iter().flatten() {
         match value.to_str() {
@@ -259,12 +259,12 @@ fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
         }
     }
     if sub.get_flag("history") {
-        return Ok(Command::Journal { format });
+        return Command::Journal { format };
     }
-    Ok(Command::Status {
+    Command::Status {
         format,
         exit_code: sub.get_flag("exit-code"),
-    })
+    }
 }
 
 /// Lays the settings among the flags over the environment.

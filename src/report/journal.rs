@@ -53,7 +53,7 @@ impl Notes {
         Self {
             schema_version: SCHEMA_VERSION,
             history: history.to_owned(),
-            journal: rows.iter().map(|row| Note::from_row(row)).collect(),
+            journal: rows.iter().map(Note::from_row).collect(),
         }
     }
 
