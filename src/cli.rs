@@ -54,6 +54,11 @@ pub enum Command {
         /// Exit 8 while anything needed is pending.
         exit_code: bool,
     },
+    /// What the journal says of the history: `status --history`.
+    Journal {
+        /// How to print it.
+        format: StatusFormat,
+    },
     /// Serve the endpoints and watch the schema.
     Sidecar,
     /// Wait, then become another program.
@@ -245,9 +250,6 @@ fn argv(sub: &ArgMatches) -> Vec<OsString> {
 
 /// `status --format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
 fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
-    if sub.get_flag("history") {
-        return Err(CliExit::usage("status --history comes in a later release"));
-    }
     let mut format = StatusFormat::default();
     for value in sub.get_many::<OsString>("format").into_iter().flatten() {
         match value.to_str() {
@@ -255,6 +257,9 @@ fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
             Some("json") => format = StatusFormat::Json,
             _ => vars.set_flag("SCHEMAGATE_FORMAT", "format", value.clone()),
         }
+    }
+    if sub.get_flag("history") {
+        return Ok(Command::Journal { format });
     }
     Ok(Command::Status {
         format,
@@ -287,7 +292,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Migrate => "migrate",
-            Self::Status { .. } => "status",
+            Self::Status { .. } | Self::Journal { .. } => "status",
             Self::Sidecar => "sidecar",
             Self::Run { .. } => "run",
             Self::Exec { .. } => "exec",

@@ -4,7 +4,9 @@ pub mod baseline;
 pub mod exec;
 pub mod finish;
 pub mod install;
+pub mod journal;
 pub mod migrate;
+pub mod needed;
 pub mod probe;
 pub mod run;
 pub mod setup;
@@ -111,6 +113,7 @@ async fn command(context: &Context<'_>) -> Result<(), Error> {
         Command::Exec { argv } => exec::run(context, argv).await,
         Command::Wait { until } => wait::run(context, *until).await,
         Command::Status { format, exit_code } => status::run(context, *format, *exit_code).await,
+        Command::Journal { format } => journal::run(context, *format).await,
         Command::Baseline { to } => baseline::run(context, to).await,
         Command::Probe { .. } | Command::Install { .. } => Ok(()),
     }

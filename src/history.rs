@@ -2,8 +2,13 @@
 
 mod glance;
 pub mod journal;
+pub mod marker;
+mod noted;
+mod surroundings;
 
 pub use glance::glance;
+pub use noted::{Noted, noted};
+pub use surroundings::Surroundings;
 
 use std::{fmt, net::IpAddr};
 
@@ -76,10 +81,31 @@ pub enum Journal {
 pub enum Error {
     /// The server's answer, or the connection's end.
     Database(tokio_postgres::Error),
+    /// The same, when the journal was asked for a marker.
+    Journal {
+        /// What the server said.
+        source: tokio_postgres::Error,
+        /// Who was refused, where it was a refusal.
+        user: Option<String>,
+    },
     /// The table is not the one that the format writes.
     Format(formats::Error),
     /// An answer that cannot be, which only a bug or a strange server gives.
     Answer(&'static str),
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// From [`JOURNAL_COLUMNS`].
+    fn of(schema: bool, usable: Option<&str>) -> Self {
+        match (usable, schema) {
+            (Some("t"), _) => Self::Usable,
+            (Some(_), _) => Self::Denied,
+            (None, true) => Self::NoTable,
+            (None, false) => Self::NoSchema,
+        }
+    }
 }
 
 // === impl Snapshot ===
@@ -103,7 +129,16 @@ impl Snapshot {
         client: &Client,
         params: &Params,
     ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
-        match Self::read(client, params, true).await {
+        Self::attempt(client, params, true).await
+    }
+
+    /// The same for who has looked before, and knows whether there was a table (see [`Snapshot::read`]).
+    pub async fn attempt(
+        client: &Client,
+        params: &Params,
+        exists: bool,
+    ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
+        match Self::read(client, params, exists).await {
             Err(Error::Database(error)) if is_about_the_connection(&error) => Err(error),
             looked => Ok(looked),
         }
@@ -143,9 +178,7 @@ impl Snapshot {
             user: text(7).unwrap_or_default().to_owned(),
             on_linux: flag(8),
             usual_defaults: flag(9),
-            remote: text(10)
-                .and_then(|address| address.parse::<IpAddr>().ok())
-                .is_some_and(|address| !address.is_loopback()),
+            remote: is_remote(text(10)),
             in_recovery: flag(2),
             shape: columns
                 .map(|columns| formats::shape(params.format, &params.table, columns))
@@ -156,16 +189,26 @@ impl Snapshot {
                 .filter_map(|row| row.first()?.as_deref())
                 .map(|json| formats::parse_row(params.format, json))
                 .collect::<Result<_, _>>()?,
-            journal: match (text(6), flag(5)) {
-                (Some("t"), _) => Journal::Usable,
-                (Some(_), _) => Journal::Denied,
-                (None, true) => Journal::NoTable,
-                (None, false) => Journal::NoSchema,
-            },
+            journal: Journal::of(flag(5), text(6)),
         };
         snapshot.rows.sort_by_key(|row| row.order);
         Ok(snapshot)
     }
+}
+
+/// What [`Journal::of`] reads: whether the schema is there, and whether the table may be used, NULL where it is not there.
+const JOURNAL_COLUMNS: &str = "\
+    EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \
+    (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+       AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p'))";
+
+/// Whether the server sees its client (`inet_client_addr()`) on another machine.
+fn is_remote(address: Option<&str>) -> bool {
+    address
+        .and_then(|address| address.parse::<IpAddr>().ok())
+        .is_some_and(|address| !address.is_loopback())
 }
 
 /// `pg_class` is asked by name instead of `to_regclass`, which refuses a schema without USAGE.
@@ -181,11 +224,7 @@ fn read_sql(params: &Params, rows: bool) -> String {
           WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p', 'v', 'f') \
           AND a.attnum > 0 AND NOT a.attisdropped), \
          EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {schema}), \
-         EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \
-         (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-            AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
-          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-          WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p')), \
+         {JOURNAL_COLUMNS}, \
          CURRENT_USER, pg_catalog.version() LIKE '%linux%', \
          pg_catalog.current_setting('standard_conforming_strings') = 'on' \
          AND pg_catalog.current_setting('statement_timeout') = '0' \
@@ -254,11 +293,13 @@ impl Error {
     /// stands in the table's place: the history does not match.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Database(error) => match connect::classify(error) {
-                Class::ConnectionLost | Class::Transient => ExitStatus::Unreachable,
-                Class::Permanent(status) => status,
-                Class::Statement => of_statement(code(error)),
-            },
+            Self::Database(error) | Self::Journal { source: error, .. } => {
+                match connect::classify(error) {
+                    Class::ConnectionLost | Class::Transient => ExitStatus::Unreachable,
+                    Class::Permanent(status) => status,
+                    Class::Statement => of_statement(code(error)),
+                }
+            }
             Self::Format(error) => error.exit_status(),
             Self::Answer(_) => ExitStatus::Bug,
         }
@@ -284,6 +325,9 @@ impl Error {
                         .to_owned()
                 }
             },
+            Self::Journal { source, user } => {
+                marker::help(self.exit_status(), source, user.as_deref())
+            }
             Self::Format(error) => error.help(),
             Self::Answer(_) => "please report this with the server's version".to_owned(),
         }
@@ -307,6 +351,9 @@ impl fmt::Display for Error {
         match self {
             Self::Database(error) => {
                 write!(f, "cannot read the history: {}", connect::describe(error))
+            }
+            Self::Journal { source, .. } => {
+                write!(f, "cannot read the journal: {}", connect::describe(source))
             }
             Self::Format(error) => write!(f, "{error}"),
             Self::Answer(what) => write!(f, "the server gave an answer without meaning: {what}"),

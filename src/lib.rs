@@ -26,14 +26,21 @@
 //! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
+//! | [`child`] | another program: found, run below us, or run in our place | no |
+//! | [`wrap`] | the life of a run of another tool | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
+//! | [`progress`] | what a sidecar knows, and the table by which one state follows from another | yes |
+//! | [`metrics`] | what is counted | yes |
+//! | [`serve`] | the sidecar's endpoints, on a thread of their own; no database client | no |
+//! | [`watch`] | the sidecar's work: looking again and again, migrating | no |
 //! | [`commands`] | the order of steps | no |
 //!
 //! # What always holds
@@ -49,6 +56,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -58,6 +66,7 @@ pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod hold;
 pub mod http;
 pub mod install;
 pub mod lock;
@@ -69,9 +78,12 @@ pub mod progress;
 pub mod push;
 pub mod report;
 pub mod runner;
+pub mod serve;
 pub mod shutdown;
 pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod watch;
 pub mod wire;
+pub mod wrap;

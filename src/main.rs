@@ -2,9 +2,12 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use schemagate::{cli, commands, exit::ExitStatus, report::termination, telemetry};
+use schemagate::{child::guard, cli, commands, exit::ExitStatus, report::termination, telemetry};
 
 fn main() -> ExitCode {
+    if guard::is_asked(std::env::args_os()) {
+        return guard::run();
+    }
     std::panic::set_hook(Box::new(|panic| {
         let message = format!(
             "schemagate: exit {}: a bug: {panic}\nwhat to do: please report it with this message; the database rolls \

@@ -8,6 +8,7 @@ mod again;
 mod error;
 mod event;
 mod look;
+mod queue;
 mod write;
 
 use std::{
@@ -18,13 +19,17 @@ use std::{
 pub use error::{Error, Interrupted};
 pub use event::Event;
 use look::{First, first_look};
-pub use look::{history_table, look, needs_writing, plan_of, stopped};
+pub use look::{
+    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
+    stopped,
+};
+pub use queue::Queue;
 
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
     connect::{self, Backoff, Canceller, Session, Wait},
     history::{self, Snapshot, journal::Author},
-    lock::{Holder, LockKeys, Patience},
+    lock::{Holder, LockKeys},
     migration::{Migration, TransactionMode},
     plan::{Plan, Policy},
     source::Source,
@@ -33,7 +38,7 @@ use crate::{
 };
 
 /// Everything that a run is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Params {
     /// Where the database is.
     pub connect: connect::Params,
@@ -120,8 +125,7 @@ pub struct Runner<'a> {
     waited: bool,
     started: bool,
     pause: Backoff,
-    queue: Backoff,
-    patience: Option<Patience>,
+    queue: Queue,
 }
 
 /// How one attempt ended.
@@ -164,8 +168,7 @@ pub async fn run(
         waited: false,
         started: false,
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
-        queue: Backoff::connecting(),
-        patience: None,
+        queue: Queue::new(),
     };
     // How much was done when the first request went out: a statement that ended well was not cancelled.
     let before = Cell::new(None);
@@ -260,7 +263,7 @@ impl Runner<'_> {
     async fn connect(&mut self) -> Result<(Session, First), Error> {
         // After a lost connection the fate of what was under way is to be told, which takes the whole look.
         let glance = Some(self.source).filter(|_| self.under_way.is_none());
-        let connected = first_look(self.params, glance, self.on_event).await;
+        let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",
@@ -279,7 +282,7 @@ impl Runner<'_> {
         if snapshot.in_recovery {
             return Ok(Step::NeedsPrimary);
         }
-        let keys = self.keys(&snapshot.database);
+        let keys = lock_keys(self.params, &snapshot.database);
         let direct = session.wire_pid() == Some(snapshot.pid);
         // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
         let holding = if direct && session.server_version() >= 140_000 {
@@ -345,13 +348,6 @@ impl Runner<'_> {
         } else {
             Err(Error::Conflicts(plan.conflicts))
         }
-    }
-
-    fn keys(&self, database: &str) -> LockKeys {
-        self.params.lock_key.map_or_else(
-            || LockKeys::derive(database, &self.params.history.table),
-            LockKeys::with_main,
-        )
     }
 
     fn frame(
@@ -436,6 +432,14 @@ impl Runner<'_> {
         };
         (self.on_event)(Event::Note(&note));
     }
+}
+
+/// The keys of the lock that a run takes.
+pub fn lock_keys(params: &Params, database: &str) -> LockKeys {
+    params.lock_key.map_or_else(
+        || LockKeys::derive(database, &params.history.table),
+        LockKeys::with_main,
+    )
 }
 
 async fn holder(session: &Session, keys: &LockKeys) -> Result<Option<Holder>, Error> {

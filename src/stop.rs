@@ -86,6 +86,12 @@ impl Stop {
         }
     }
 
+    /// The same signals, with a deadline that begins now.
+    #[must_use]
+    pub fn again(&self, deadline: Option<Duration>) -> Self {
+        Self::new(self.shutdown.clone(), deadline)
+    }
+
     /// Resolves when the command must stop.
     pub async fn wait(&self) -> Cause {
         let deadline = async {

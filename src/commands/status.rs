@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::{Context, print, setup};
+use super::{
+    Context,
+    needed::{Folder, Marked, Needed},
+    print,
+};
 use crate::{
     cli::StatusFormat,
-    connect::Session,
     error::Error,
-    history::{self, Journal, journal},
-    report::status::{Noted, Status},
-    runner::{self, Params},
-    source::Source,
+    history::{self, Journal},
+    report::{marker::MarkerStatus, status::Status},
+    runner::{self, Event, stopped},
 };
 
 /// Runs the command.
@@ -19,20 +21,29 @@ pub async fn run(
     format: StatusFormat,
     exit_code: bool,
 ) -> Result<(), Error> {
-    let Context {
-        invocation, stop, ..
-    } = context;
-    let source = setup::load(&invocation.config)?;
-    let (connect, wait) = setup::connection(invocation)?;
-    let params = setup::params(invocation, &source, connect, wait);
+    match Needed::load(context)? {
+        Needed::Folder(folder) => migrations(context, &folder, format, exit_code).await,
+        Needed::Marker(marked) => marker(context, *marked, format, exit_code).await,
+    }
+}
+
+async fn migrations(
+    context: &Context<'_>,
+    folder: &Folder,
+    format: StatusFormat,
+    exit_code: bool,
+) -> Result<(), Error> {
+    let Folder { source, params } = folder;
     let (snapshot, session) =
-        runner::look(&params, stop, &mut |event| context.tell(&event)).await?;
+        runner::look(params, &context.stop, &mut |event| context.tell(&event)).await?;
     let noted = match snapshot.journal {
-        Journal::Usable => noted(&session, &params, &source).await?,
+        Journal::Usable => history::noted(session.client(), &params.history, &source.migrations)
+            .await
+            .map_err(runner::Error::History)?,
         Journal::NoSchema | Journal::NoTable | Journal::Denied => HashMap::new(),
     };
     session.close().await;
-    let plan = runner::plan_of(&source, &snapshot, &params.policy)?;
+    let plan = runner::plan_of(source, &snapshot, &params.policy)?;
     let status = Status::new(
         source.format,
         params.history.table.to_string(),
@@ -63,39 +74,26 @@ pub async fn run(
     ))
 }
 
-/// What the journal knows of each migration.
-async fn noted(
-    session: &Session,
-    params: &Params,
-    source: &Source,
-) -> Result<HashMap<String, Noted>, Error> {
-    let role = params.history.role.as_deref();
-    let table = &params.history.table;
-    let ask = |question: String| async move {
-        history::ask(session.client(), role, &question)
-            .await
-            .map_err(|error| runner::Error::History(history::Error::Database(error)))
-    };
-    let mut noted: HashMap<String, Noted> = HashMap::new();
-    for row in ask(journal::applied_sql(table)).await? {
-        let mut row = row.into_iter();
-        let version = row.next().flatten().unwrap_or_default();
-        let entry = noted.entry(version).or_default();
-        entry.at = row.next().flatten();
-        entry.duration_ms = row.next().flatten().and_then(|ms| ms.parse().ok());
+/// The marker that stands for the schema.
+async fn marker(
+    context: &Context<'_>,
+    marked: Marked,
+    format: StatusFormat,
+    exit_code: bool,
+) -> Result<(), Error> {
+    let mut on_event = |event: Event<'_>| context.tell(&event);
+    let looking = marked.look(&marked.wait, &mut on_event);
+    let (found, session) = stopped(&context.stop, looking).await??;
+    let database = session.label().database;
+    session.close().await;
+    let seen = marked.seen(&found);
+    let status = MarkerStatus::new(&marked.marker, found, database);
+    print(&match format {
+        StatusFormat::Table => status.table(),
+        StatusFormat::Json => status.json(),
+    })?;
+    if exit_code && !seen.is_current() {
+        return Err(Needed::Marker(Box::new(marked)).behind(&seen));
     }
-    for row in ask(journal::failed_sql(table)).await? {
-        let mut row = row.into_iter();
-        let version = row.next().flatten().unwrap_or_default();
-        let checksum = row.next().flatten();
-        let same = source.migrations.iter().any(|migration| {
-            migration.version == version && Some(&migration.checksum) == checksum.as_ref()
-        });
-        // A file that was corrected since has not failed.
-        if same {
-            noted.entry(version).or_default().failure =
-                Some(row.next().flatten().unwrap_or_else(|| "failed".to_owned()));
-        }
-    }
-    Ok(noted)
+    Ok(())
 }

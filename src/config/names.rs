@@ -164,6 +164,16 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
+/// Our variables that hold a secret or name one: not for a program that we start.
+pub fn secrets() -> impl Iterator<Item = &'static str> {
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| matches!(setting.kind, Kind::Hidden(_)))
+        .map(|setting| setting.name);
+    let connections = CONNECTIONS.iter().map(|connection| connection.name);
+    settings.chain(connections.filter(|name| name.starts_with(PREFIX)))
+}
+
 // === impl Setting ===
 
 impl Setting {
@@ -224,6 +234,21 @@ mod tests {
             let flag = flag.replace('-', "_").to_uppercase();
             assert_eq!(connection.name, format!("{PREFIX}{flag}"));
         }
+    }
+
+    #[test]
+    fn secrets_are_ours_alone() {
+        let mut secrets: Vec<&str> = secrets().collect();
+        secrets.sort_unstable();
+        assert_eq!(
+            secrets,
+            [
+                "SCHEMAGATE_DATABASE_URL",
+                "SCHEMAGATE_DATABASE_URL_FILE",
+                "SCHEMAGATE_PUSHGATEWAY_URL",
+                "SCHEMAGATE_QUIT_URL",
+            ]
+        );
     }
 
     #[test]

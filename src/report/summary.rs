@@ -44,6 +44,9 @@ pub struct Summary {
     pub deferred: usize,
     /// How many rows this image does not know.
     pub ahead: usize,
+    /// What `exec` ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecLine>,
     /// The whole run.
     pub duration_ms: u64,
     /// What happened, where the end is not 0.
@@ -73,6 +76,24 @@ pub struct AppliedLine {
     pub version: String,
     /// From sending to the answer.
     pub duration_ms: u64,
+}
+
+/// The command of `exec`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ExecLine {
+    /// Its name, without arguments.
+    pub command: String,
+    /// `SCHEMAGATE_EXEC_ONCE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marker: Option<String>,
+    /// The marker was done, so the command was not run.
+    pub skipped: bool,
+    /// What the command itself ended with, 128 + n for a signal; `None` where it did not run or end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// How long it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 // === impl Summary ===

@@ -1,10 +1,12 @@
 //! Looking: what every command asks of a database before it does anything, and how the wait for an answer ends.
 
+use std::collections::HashMap;
+
 use super::{Error, Event, Interrupted, Params};
 use crate::{
-    connect::{self, Session},
+    connect::{self, Session, Wait},
     formats::{self, Format, Shape},
-    history::{self, Snapshot},
+    history::{self, Journal, Snapshot, journal},
     migration::{Applied, TableName},
     plan::{self, Plan, Policy},
     source::Source,
@@ -19,13 +21,85 @@ pub(super) enum First {
     Looked(Result<Box<Snapshot>, history::Error>),
 }
 
+/// What a look shows to a command that writes nothing.
+#[derive(Debug)]
+pub struct Looked {
+    /// What would run, and what forbids it.
+    pub plan: Plan,
+    /// See [`failures`]; not asked for where nothing is pending.
+    pub failures: HashMap<String, String>,
+}
+
+/// Connects, looks and goes, for commands that look again and again: as little as it takes to say that nothing is to be
+/// done, else everything. `wait` stands in for that of `params`.
+pub async fn look_and_go(
+    params: &Params,
+    source: &Source,
+    wait: &Wait,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Looked, Error> {
+    let (session, first) = first_look(params, wait, Some(source), on_event)
+        .await
+        .map_err(Error::Connect)?;
+    let looked = match first {
+        First::Current(plan) => Ok(Looked {
+            plan,
+            failures: HashMap::new(),
+        }),
+        First::Looked(Ok(snapshot)) => whole(&session, params, source, &snapshot).await,
+        First::Looked(Err(error)) => Err(Error::History(error)),
+    };
+    session.close().await;
+    looked
+}
+
+async fn whole(
+    session: &Session,
+    params: &Params,
+    source: &Source,
+    snapshot: &Snapshot,
+) -> Result<Looked, Error> {
+    let plan = plan_of(source, snapshot, &params.policy)?;
+    let failures = if plan.run.is_empty() || snapshot.journal != Journal::Usable {
+        HashMap::new()
+    } else {
+        failures(session, params, source).await?
+    };
+    Ok(Looked { plan, failures })
+}
+
+/// The migrations whose last event in the journal is a failure, by version, with what was noted of it. One whose file
+/// was corrected since is not among them.
+pub async fn failures(
+    session: &Session,
+    params: &Params,
+    source: &Source,
+) -> Result<HashMap<String, String>, Error> {
+    let history = &params.history;
+    let question = journal::failed_sql(&history.table);
+    let rows = history::ask(session.client(), history.role.as_deref(), &question)
+        .await
+        .map_err(|error| Error::History(history::Error::Database(error)))?;
+    let failures = rows.into_iter().filter_map(|row| {
+        let mut row = row.into_iter();
+        let version = row.next().flatten()?;
+        let checksum = row.next().flatten();
+        let same = source.migrations.iter().any(|migration| {
+            migration.version == version && Some(&migration.checksum) == checksum.as_ref()
+        });
+        let message = row.next().flatten().unwrap_or_else(|| "failed".to_owned());
+        same.then_some((version, message))
+    });
+    Ok(failures.collect())
+}
+
 /// Connects and looks, for commands that write nothing.
 pub async fn look(
     params: &Params,
     stop: &Stop,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Snapshot, Session), Error> {
-    let looking = first_look(params, None, on_event);
+    let looking = first_look(params, &params.wait, None, on_event);
     match stopped(stop, looking).await?.map_err(Error::Connect)? {
         (session, First::Looked(snapshot)) => Ok((*snapshot.map_err(Error::History)?, session)),
         (_, First::Current(_)) => Err(Error::Inconsistent),
@@ -37,12 +111,12 @@ pub async fn look(
 /// With a source the rows are glanced at first; if they show that nothing is to be done, that was all.
 pub(super) async fn first_look(
     params: &Params,
+    wait: &Wait,
     source: Option<&Source>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Session, First), connect::Error> {
     let Params {
         connect,
-        wait,
         history,
         policy,
         ..
@@ -85,7 +159,8 @@ pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<
     plan_of_rows(source, snapshot.shape, snapshot.rows.clone(), policy)
 }
 
-fn plan_of_rows(
+/// The same for rows alone, as a glance brings them.
+pub fn plan_of_rows(
     source: &Source,
     shape: Option<Shape>,
     rows: Vec<Applied>,

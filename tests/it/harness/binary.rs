@@ -74,6 +74,14 @@ impl Schemagate {
         Self::new(&["status"]).url(&database.url()).folder(folder)
     }
 
+    /// `schemagate sidecar` of a folder on a database. It looks often, so that a test need not wait.
+    pub(crate) fn sidecar(database: &Database<'_>, folder: impl AsRef<Path>) -> Self {
+        Self::new(&["sidecar"])
+            .url(&database.url())
+            .folder(folder)
+            .env("SCHEMAGATE_POLL_INTERVAL", "200ms")
+    }
+
     /// Another copy of the binary.
     pub(crate) fn program(mut self, path: &Path) -> Self {
         self.program = path.to_string_lossy().into_owned();
