@@ -27,6 +27,6 @@ pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Database, Server, Stop};
 pub(crate) use proxy::Proxy;
 pub(crate) use pushgateway::{Pushgateway, assert_promtool_accepts};
-pub(crate) use receiver::{Answer, Receiver};
+pub(crate) use receiver::{Receiver, Reply};
 pub(crate) use session::Session;
 pub(crate) use sidecar::Sidecar;

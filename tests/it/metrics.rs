@@ -1,18 +1,15 @@
-//! What a one-shot command leaves at a Pushgateway, and that a gateway never changes how it ends.
+//! What is counted, as a sidecar serves it and as a one-shot command pushes it.
 
-use std::time::Duration;
+mod gateway;
 
 use crate::harness::receiver::Request;
 use crate::harness::{
-    Answer, Folder, PgBouncer, Pushgateway, Receiver, Schemagate, Server, assert_promtool_accepts,
+    Folder, PgBouncer, Receiver, Reply, Schemagate, Server, Sidecar, assert_promtool_accepts,
     eventually,
 };
 
 /// Nothing listens on port 1.
 const NOBODY: &str = "postgres://app:s3cret@127.0.0.1:1/app";
-
-/// Far above the limit of a push, for machines that are busy.
-const BOUND: Duration = Duration::from_secs(30);
 
 /// Every name of the contract.
 const NAMES: [&str; 15] = [
@@ -50,7 +47,7 @@ fn failing() -> Folder {
 }
 
 fn gateway() -> Receiver {
-    Receiver::start(Answer::Says("200 OK", ""))
+    Receiver::start(Reply::Says("200 OK", ""))
 }
 
 fn pushing(call: Schemagate, url: &str) -> Schemagate {
@@ -65,6 +62,16 @@ fn assert_has(text: &str, lines: &[&str]) {
             text.lines().any(|found| found == *line),
             "{line} is not in\n{text}"
         );
+    }
+}
+
+/// Every name of the contract is there, with what it is.
+#[track_caller]
+fn assert_every_name(text: &str) {
+    for name in NAMES {
+        for comment in [format!("# HELP {name} "), format!("# TYPE {name} ")] {
+            assert!(text.contains(&comment), "{comment}\n{text}");
+        }
     }
 }
 
@@ -97,11 +104,7 @@ fn a_good_end_is_pushed() {
         .assert_code(0)
         .assert_silent_about("Pushgateway");
     let text = pushed(&gateway, "PUT", "migrate").body;
-    for name in NAMES {
-        for comment in [format!("# HELP {name} "), format!("# TYPE {name} ")] {
-            assert!(text.contains(&comment), "{comment}\n{text}");
-        }
-    }
+    assert_every_name(&text);
     assert_has(
         &text,
         &[
@@ -140,6 +143,31 @@ fn nothing_to_do_is_pushed_too() {
             "schemagate_migrations_applied_total 0",
         ],
     );
+}
+
+#[test]
+fn a_sidecar_serves_them() {
+    let database = Server::debian().database();
+    let folder = two();
+    let sidecar = Sidecar::start(&Schemagate::sidecar(&database, &folder));
+    sidecar.becomes("pending", false);
+    let text = sidecar.get("/metrics").body;
+    assert_promtool_accepts(&text);
+    assert_has(
+        &text,
+        &[
+            "schemagate_ready 0",
+            "schemagate_state{state=\"pending\"} 1",
+            "schemagate_migrations{status=\"pending\"} 2",
+            "schemagate_migrations{status=\"out_of_order\"} 0",
+        ],
+    );
+    Schemagate::migrate(&database, &folder).run().assert_code(0);
+    sidecar.becomes("ready", true);
+    let text = sidecar.get("/metrics").body;
+    assert_promtool_accepts(&text);
+    assert_every_name(&text);
+    sidecar.stop().assert_code(0);
 }
 
 /// An older image on a schema that a newer one has moved on.
@@ -232,6 +260,74 @@ fn what_does_not_ask_for_the_schema_says_nothing_of_it() {
     }
 }
 
+#[test]
+fn waiting_for_the_schema_says_what_it_has_seen() {
+    let database = Server::debian().database();
+    let gateway = gateway();
+    pushing(
+        Schemagate::new(&["wait", "--for", "schema"]),
+        &gateway.url(""),
+    )
+    .url(&database.url())
+    .folder(two())
+    .env("SCHEMAGATE_WAIT", "false")
+    .run()
+    .assert_code(8);
+    assert_has(
+        &pushed(&gateway, "POST", "wait").body,
+        &[
+            "schemagate_database_up 1",
+            "schemagate_ready 0",
+            "schemagate_state{state=\"pending\"} 1",
+            "schemagate_migrations{status=\"pending\"} 2",
+        ],
+    );
+}
+
+/// The tool's marker stands for the schema; without one, nothing is known of it.
+#[test]
+fn a_tool_is_told_of_by_its_marker() {
+    let database = Server::debian().database();
+    let exec = |script: &str| {
+        Schemagate::new(&["exec", "--", "sh", "-c", script])
+            .url(&database.url())
+            .env("PATH", "/usr/bin:/bin")
+    };
+    for (script, code, method, lines) in [
+        (
+            "exit 7",
+            7,
+            "POST",
+            [
+                "schemagate_ready 0",
+                "schemagate_state{state=\"failed\"} 1",
+                "schemagate_migrations_failed_total 1",
+            ],
+        ),
+        (
+            "exit 0",
+            0,
+            "PUT",
+            [
+                "schemagate_ready 1",
+                "schemagate_state{state=\"ready\"} 1",
+                "schemagate_schema_version_info{version=\"v1.4\"} 1",
+            ],
+        ),
+    ] {
+        let gateway = gateway();
+        let call = exec(script).env("SCHEMAGATE_EXEC_ONCE", "v1.4");
+        pushing(call, &gateway.url("")).run().assert_code(code);
+        assert_has(&pushed(&gateway, method, "exec").body, &lines);
+    }
+    let gateway = gateway();
+    pushing(exec("exit 0"), &gateway.url(""))
+        .run()
+        .assert_code(0);
+    let text = pushed(&gateway, "PUT", "exec").body;
+    assert!(!text.contains("schemagate_ready"), "{text}");
+}
+
 /// The wait for the lock is counted until the lock is ours, and no longer. Behind a pooler only the end of a migration
 /// tells that it was.
 #[test]
@@ -283,227 +379,4 @@ fn what_is_no_one_shot_or_writes_nothing_pushes_nothing() {
         .run()
         .assert_code(0);
     assert!(gateway.lines().is_empty(), "{:?}", gateway.lines());
-}
-
-#[test]
-fn the_real_gateway_shows_it() {
-    let gateway = Pushgateway::start();
-    let server = Server::debian();
-    let database = server.database();
-    let name = database.value("SELECT current_database()");
-    let call = |folder: Folder| pushing(Schemagate::migrate(&database, folder), &gateway.url(""));
-
-    call(two())
-        .run()
-        .assert_code(0)
-        .assert_silent_about("not pushed");
-    let group = format!("command=\"migrate\",database=\"{name}\",instance=\"\",job=\"schemagate\"");
-    let line = |metric: &str, value: &str| format!("schemagate_{metric}{{{group}}} {value}");
-    let shown = gateway.metrics();
-    assert_has(
-        &shown,
-        &[&line("ready", "1"), &line("migrations_applied_total", "2")],
-    );
-    for metric in NAMES {
-        assert!(
-            shown.contains(&format!("# HELP {metric} ")),
-            "{metric}\n{shown}"
-        );
-    }
-    let success = format!("schemagate_last_success_timestamp_seconds{{{group}}}");
-    let at = value(&shown, &success);
-
-    // A later run that fails takes nothing away that is still true.
-    let folder = two();
-    folder.write("0003_c.sql", b"SELECT 1/0;");
-    call(folder).run().assert_code(5);
-    let shown = gateway.metrics();
-    assert_has(
-        &shown,
-        &[
-            &line("ready", "0"),
-            &line("migrations_failed_total", "1"),
-            &line("migrations_applied_total", "0"),
-        ],
-    );
-    assert!(
-        (value(&shown, &success) - at).abs() < f64::EPSILON,
-        "{shown}"
-    );
-
-    // The next that succeeds replaces it all.
-    let folder = two();
-    folder.write("0003_c.sql", b"SELECT 1;");
-    call(folder).run().assert_code(0);
-    let shown = gateway.metrics();
-    assert_has(
-        &shown,
-        &[&line("ready", "1"), &line("migrations_failed_total", "0")],
-    );
-    assert!(value(&shown, &success) > at, "{shown}");
-}
-
-#[test]
-fn groups_keep_apart_at_the_real_gateway() {
-    let gateway = Pushgateway::start();
-    let database = Server::debian().database();
-    let odd = format!("a/{} ü", database.value("SELECT current_database()"));
-    database.query(&format!("CREATE DATABASE \"{odd}\""));
-    let url = Server::debian().url(&odd.replace('/', "%2F").replace(' ', "%20"));
-    pushing(Schemagate::new(&["migrate"]), &gateway.url("/metrics"))
-        .url(&url)
-        .folder(two())
-        .env("SCHEMAGATE_HISTORY_TABLE", "tools.history")
-        .run()
-        .assert_code(0);
-    let own_key = gateway.url("/metrics/job/shop/namespace@base64/YS9i");
-    pushing(Schemagate::migrate(&database, two()), &own_key)
-        .run()
-        .assert_code(0);
-    let shown = gateway.metrics();
-    assert_has(
-        &shown,
-        &[
-            &format!(
-                "schemagate_ready{{command=\"migrate\",database=\"{odd}\",history=\"tools.history\",\
-                 instance=\"\",job=\"schemagate\"}} 1"
-            ),
-            "schemagate_ready{instance=\"\",job=\"shop\",namespace=\"a/b\"} 1",
-        ],
-    );
-    assert_eq!(shown.matches("schemagate_ready{").count(), 2, "{shown}");
-    Server::debian()
-        .session("postgres")
-        .query(&format!("DROP DATABASE \"{odd}\""));
-}
-
-/// The name of the database stands in a file: it is still the label.
-#[test]
-fn a_url_in_a_file_names_the_database() {
-    let database = Server::debian().database();
-    let gateway = gateway();
-    let secrets = Folder::empty();
-    secrets.write("url", database.url().as_bytes());
-    pushing(Schemagate::new(&["wait"]), &gateway.url(""))
-        .env("SCHEMAGATE_DATABASE_URL_FILE", secrets.path().join("url"))
-        .run()
-        .assert_code(0);
-    let name = database.value("SELECT current_database()");
-    assert!(gateway.only().line.ends_with(&format!("/database/{name}")));
-}
-
-#[test]
-fn a_gateway_that_fails_is_a_warning_and_nothing_more() {
-    let database = Server::debian().database();
-    let (good, bad) = (two(), failing());
-    let other = Server::debian().database();
-    for (answer, reason) in [
-        (
-            Answer::Says("400 Bad Request", "no\nsuch thing"),
-            "400 Bad Request: no such thing",
-        ),
-        (
-            Answer::Says("500 Internal Server Error", ""),
-            "500 Internal Server Error",
-        ),
-        (Answer::Raw(b"220 smtp.example ESMTP\r\n"), "127.0.0.1:"),
-        (Answer::Closes, "connection closed"),
-        (Answer::Nothing, "took longer than 5.0 s"),
-    ] {
-        let gateway = Receiver::start(answer);
-        let url = gateway
-            .url("/hidden")
-            .replace("http://", "http://me:s3cret@");
-        for (call, code) in [
-            (Schemagate::migrate(&database, &good), 0),
-            (Schemagate::migrate(&other, &bad), 5),
-        ] {
-            let outcome = pushing(call, &url).run();
-            outcome
-                .assert_code(code)
-                .assert_says("SCHEMAGATE_PUSHGATEWAY_URL")
-                .assert_says(reason)
-                .assert_silent_about("s3cret")
-                .assert_silent_about("hidden")
-                .assert_within(BOUND);
-            assert!(outcome.stderr.trim_end().ends_with('}'), "{outcome}");
-            let logs = outcome.logs();
-            let last = logs.last().expect("a line");
-            assert_eq!(last["message"], "run finished", "{outcome}");
-        }
-        assert_eq!(gateway.lines().len(), 2);
-        gateway.requests()[0].assert_header("authorization: Basic bWU6czNjcmV0");
-    }
-}
-
-#[test]
-fn an_absent_gateway_is_a_warning() {
-    let database = Server::debian().database();
-    for (url, reason) in [
-        ("http://127.0.0.1:1", "127.0.0.1:1: "),
-        ("http://nowhere.invalid:9091", "nowhere.invalid"),
-    ] {
-        pushing(Schemagate::migrate(&database, two()), url)
-            .run()
-            .assert_code(0)
-            .assert_says("not pushed")
-            .assert_says(reason)
-            .assert_within(BOUND);
-    }
-}
-
-#[test]
-fn a_private_certificate_is_told() {
-    // Its bytes are no TLS, which is told too; a certificate of nobody is a unit test's.
-    let gateway = gateway();
-    let database = Server::debian().database();
-    pushing(
-        Schemagate::migrate(&database, two()),
-        &gateway.url("").replace("http:", "https:"),
-    )
-    .run()
-    .assert_code(0)
-    .assert_says("not pushed");
-}
-
-/// After a signal a silent gateway gets half a second, not five: measured from the warning that it did not answer.
-#[test]
-fn a_signal_cuts_the_push_short() {
-    let gateway = Receiver::start(Answer::Nothing);
-    let running = pushing(Schemagate::new(&["wait"]), &gateway.url(""))
-        .url(NOBODY)
-        .spawn();
-    eventually!(!running.stderr().is_empty(), "it says that it waits");
-    running.signal("TERM");
-    running
-        .wait()
-        .assert_code(143)
-        .assert_says("not done 0.5 s after SIGTERM");
-    assert_eq!(gateway.lines().len(), 1);
-}
-
-/// A signal that comes when the work is done changes nothing but the time.
-#[test]
-fn a_signal_during_the_push_keeps_the_code() {
-    let database = Server::debian().database();
-    let gateway = Receiver::start(Answer::Nothing);
-    let running = pushing(Schemagate::migrate(&database, two()), &gateway.url("")).spawn();
-    eventually!(!gateway.lines().is_empty(), "it pushes");
-    running.signal("TERM");
-    running
-        .wait()
-        .assert_code(0)
-        .assert_says("not done 0.5 s after SIGTERM");
-}
-
-#[test]
-fn a_url_that_is_none_is_a_mistake_in_the_settings() {
-    Schemagate::new(&["migrate"])
-        .url(NOBODY)
-        .env("SCHEMAGATE_PUSHGATEWAY_URL", "http://me:s3cret/gateway")
-        .run()
-        .assert_code(2)
-        .assert_says("SCHEMAGATE_PUSHGATEWAY_URL")
-        .assert_says("no port number")
-        .assert_silent_about("s3cret");
 }

@@ -4,7 +4,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Answer, Outcome, Receiver, Schemagate};
+use crate::harness::postgres::free_port;
+use crate::harness::{Folder, Outcome, Receiver, Reply, Schemagate, Server, Sidecar, eventually};
 
 fn probe(listen: &str) -> Schemagate {
     Schemagate::new(&["probe"]).env("SCHEMAGATE_LISTEN", listen)
@@ -36,7 +37,7 @@ fn each_question_has_its_path() {
         (&["probe", "--live"], "/livez"),
         (&["probe", "--startup"], "/startupz"),
     ] {
-        let sidecar = Receiver::start(Answer::Says("200 OK", "ready\n"));
+        let sidecar = Receiver::start(Reply::Says("200 OK", "ready\n"));
         let listen = format!("127.0.0.1:{}", sidecar.port());
         let outcome = Schemagate::new(args).env("SCHEMAGATE_LISTEN", listen).run();
         assert_ready(&outcome);
@@ -46,7 +47,7 @@ fn each_question_has_its_path() {
 
 #[test]
 fn the_reason_of_the_sidecar_is_told() {
-    let sidecar = Receiver::start(Answer::Says(
+    let sidecar = Receiver::start(Reply::Says(
         "503 Service Unavailable",
         "pending: 2 migrations\nnext: 0004_orders\n",
     ));
@@ -58,21 +59,21 @@ fn the_reason_of_the_sidecar_is_told() {
 
 #[test]
 fn what_is_no_sidecar_is_1() {
-    for (answer, reason) in [
-        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n"), "127.0.0.1:"),
-        (Answer::Closes, "connection closed"),
-        (Answer::Says("204 No Content", ""), "204"),
-        (Answer::Says("404 Not Found", ""), "404"),
-        (Answer::Says("302 Found", ""), "302"),
+    for (reply, reason) in [
+        (Reply::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n"), "127.0.0.1:"),
+        (Reply::Closes, "connection closed"),
+        (Reply::Says("204 No Content", ""), "204"),
+        (Reply::Says("404 Not Found", ""), "404"),
+        (Reply::Says("302 Found", ""), "302"),
     ] {
-        assert_not_ready(&probe_at(&Receiver::start(answer)).run(), reason);
+        assert_not_ready(&probe_at(&Receiver::start(reply)).run(), reason);
     }
 }
 
 /// One that hangs has no more than a second, in which it is connected or not.
 #[test]
 fn a_hanging_sidecar_is_1_in_time() {
-    let sidecar = Receiver::start(Answer::Nothing);
+    let sidecar = Receiver::start(Reply::Nothing);
     let outcome = probe_at(&sidecar).run();
     assert_not_ready(&outcome, "took longer than");
     outcome.assert_within(Duration::from_secs(10));
@@ -100,16 +101,49 @@ fn nobody_there_is_1() {
 /// A sidecar that listens everywhere is asked on this host, by whichever family it has.
 #[test]
 fn every_address_means_this_host() {
-    let sidecar = Receiver::start_at("127.0.0.1:0", Answer::Says("200 OK", ""));
+    let sidecar = Receiver::start_at("127.0.0.1:0", Reply::Says("200 OK", ""));
     for listen in ["0.0.0.0", "[::]"] {
         assert_ready(&probe(&format!("{listen}:{}", sidecar.port())).run());
     }
     assert_eq!(sidecar.requests().len(), 2);
-    let sidecar = Receiver::start_at("[::1]:0", Answer::Says("503 x", "pending"));
+    let sidecar = Receiver::start_at("[::1]:0", Reply::Says("503 x", "pending"));
     let port = sidecar.port();
     assert_not_ready(&probe(&format!("[::]:{port}")).run(), "pending");
     assert_not_ready(&probe(&format!("0.0.0.0:{port}")).run(), "127.0.0.1");
     sidecar.only().assert_header(&format!("host: [::1]:{port}"));
+}
+
+#[test]
+fn a_real_sidecar_is_asked() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (id int);")]);
+    let sidecar = Sidecar::start(&Schemagate::sidecar(&database, &folder));
+    sidecar.becomes("pending", false);
+    let ask = |question: &str| probe(&sidecar.address().to_string()).arg(question).run();
+    assert_ready(&ask("--live"));
+    assert_not_ready(&ask("--ready"), "pending");
+    assert_not_ready(&ask("--startup"), "0001");
+    Schemagate::migrate(&database, &folder).run().assert_code(0);
+    sidecar.becomes("ready", true);
+    for question in ["--live", "--ready", "--startup"] {
+        assert_ready(&ask(question));
+    }
+    sidecar.stop().assert_code(0);
+}
+
+/// Both are given the same address, as in one pod.
+#[test]
+fn a_real_sidecar_that_listens_everywhere_is_found() {
+    let database = Server::debian().database();
+    let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (id int);")]);
+    for host in ["[::]", "0.0.0.0", "[::1]"] {
+        let listen = format!("{host}:{}", free_port());
+        let running = Schemagate::sidecar(&database, &folder)
+            .env("SCHEMAGATE_LISTEN", &listen)
+            .spawn();
+        let alive = || probe(&listen).arg("--live").run().code() == 0;
+        eventually!(alive(), "{listen}\n{}", running.stderr());
+    }
 }
 
 #[test]

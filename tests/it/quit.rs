@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::postgres::free_port;
-use crate::harness::{Answer, Folder, Outcome, Receiver, Schemagate, Server, eventually};
+use crate::harness::{Folder, Outcome, Receiver, Reply, Schemagate, Server, eventually};
 
 /// Nothing listens on port 1.
 const NOBODY: &str = "postgres://app:s3cret@127.0.0.1:1/app";
@@ -16,7 +16,7 @@ fn one() -> Folder {
 }
 
 fn proxy() -> Receiver {
-    Receiver::start(Answer::Says("200 OK", "OK"))
+    Receiver::start(Reply::Says("200 OK", "OK"))
 }
 
 fn quitting(call: Schemagate, proxy: &Receiver) -> Schemagate {
@@ -51,6 +51,11 @@ fn whatever_the_code() {
     let server = Server::debian();
     let done = server.database();
     let failed = server.database();
+    let exec = |script: &str| {
+        Schemagate::new(&["exec", "--", "sh", "-c", script])
+            .url(&done.url())
+            .env("PATH", "/usr/bin:/bin")
+    };
     let bad = Folder::sql(&[("0001_a.sql", "SELECT 1/0;")]);
     for (call, code) in [
         (Schemagate::migrate(&done, one()), 0),
@@ -62,6 +67,8 @@ fn whatever_the_code() {
         (waiting("500ms"), 3),
         (waiting("1m").env("SCHEMAGATE_DEADLINE", "500ms"), 10),
         (Schemagate::migrate(&done, "/nowhere"), 2),
+        (exec("exit 7"), 7),
+        (exec("kill -s KILL $$"), 137),
     ] {
         let proxy = proxy();
         let outcome = quitting(call, &proxy).run();
@@ -146,7 +153,7 @@ fn a_proxy_that_is_starting_is_waited_for() {
         .env("SCHEMAGATE_LOG", "debug")
         .spawn();
     eventually!(database.has_table("a"), "the work is done");
-    let proxy = Receiver::start_at(&address, Answer::Says("200 OK", ""));
+    let proxy = Receiver::start_at(&address, Reply::Says("200 OK", ""));
     assert_told(&proxy, &running.wait(), 0);
 }
 
@@ -171,13 +178,13 @@ fn an_absent_or_broken_proxy_is_a_warning() {
         "it is asked again: {outcome}"
     );
     assert_sum_comes_last(&outcome);
-    for (answer, reason) in [
-        (Answer::Says("404 Not Found", ""), "404 Not Found"),
-        (Answer::Nothing, "took longer than"),
-        (Answer::Closes, "connection closed"),
-        (Answer::Raw(b"garbage\r\n\r\n"), "127.0.0.1:"),
+    for (reply, reason) in [
+        (Reply::Says("404 Not Found", ""), "404 Not Found"),
+        (Reply::Nothing, "took longer than"),
+        (Reply::Closes, "connection closed"),
+        (Reply::Raw(b"garbage\r\n\r\n"), "127.0.0.1:"),
     ] {
-        let proxy = Receiver::start(answer);
+        let proxy = Receiver::start(reply);
         let outcome = call(&proxy.url("/quitquitquit"));
         outcome
             .assert_code(0)
@@ -215,7 +222,7 @@ fn after_a_signal() {
 
 #[test]
 fn a_signal_cuts_it_short() {
-    let silent = Receiver::start(Answer::Nothing);
+    let silent = Receiver::start(Reply::Nothing);
     let running = quitting(waiting("1m"), &silent)
         .env("SCHEMAGATE_PUSHGATEWAY_URL", silent.url(""))
         .spawn();

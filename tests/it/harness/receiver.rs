@@ -7,7 +7,7 @@ use std::thread;
 
 /// How it answers.
 #[derive(Clone, Copy)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// A status line's end (`200 OK`) and a body.
     Says(&'static str, &'static str),
     /// These bytes.
@@ -37,11 +37,11 @@ pub(crate) struct Receiver {
 // === impl Receiver ===
 
 impl Receiver {
-    pub(crate) fn start(answer: Answer) -> Self {
-        Self::start_at("127.0.0.1:0", answer)
+    pub(crate) fn start(reply: Reply) -> Self {
+        Self::start_at("127.0.0.1:0", reply)
     }
 
-    pub(crate) fn start_at(address: &str, answer: Answer) -> Self {
+    pub(crate) fn start_at(address: &str, reply: Reply) -> Self {
         let listener = TcpListener::bind(address).expect("an address to listen on");
         let address = listener.local_addr().expect("its address");
         let requests = Arc::<Mutex<Vec<Request>>>::default();
@@ -49,7 +49,7 @@ impl Receiver {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let seen = Arc::clone(&seen);
-                thread::spawn(move || serve(stream, answer, &seen));
+                thread::spawn(move || serve(stream, reply, &seen));
             }
         });
         Self { address, requests }
@@ -95,16 +95,16 @@ impl Request {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: Answer, seen: &Mutex<Vec<Request>>) {
+fn serve(mut stream: TcpStream, reply: Reply, seen: &Mutex<Vec<Request>>) {
     let Some(request) = read(&mut stream) else {
         return;
     };
     seen.lock().unwrap().push(request);
-    let _ = match answer {
-        Answer::Closes => return,
-        Answer::Nothing => Ok(()),
-        Answer::Raw(bytes) => stream.write_all(bytes),
-        Answer::Says(status, body) => {
+    let _ = match reply {
+        Reply::Closes => return,
+        Reply::Nothing => Ok(()),
+        Reply::Raw(bytes) => stream.write_all(bytes),
+        Reply::Says(status, body) => {
             let length = body.len();
             write!(
                 stream,
@@ -149,22 +149,4 @@ fn parse(bytes: &[u8]) -> Option<Request> {
         headers,
         body: body.to_owned(),
     })
-}
-
-/// What a server answers to a GET: its status and its body.
-#[track_caller]
-pub(crate) fn get(port: u16, path: &str) -> (u16, String) {
-    try_get(port, path).expect("an answer")
-}
-
-/// The same; `None` where nobody answers.
-pub(crate) fn try_get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    // 1.0: no chunks, and the server closes.
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }

@@ -36,6 +36,10 @@ impl Sidecar {
         }
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::get(self.address, path)
