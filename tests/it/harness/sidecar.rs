@@ -36,6 +36,11 @@ impl Sidecar {
         }
     }
 
+    /// For a browser.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::get(self.address, path)
