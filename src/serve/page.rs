@@ -18,7 +18,10 @@ use self::{
     states::{Look, look, sign, tone},
     values::{Column, Name, Note, Prose},
 };
-use crate::{progress::Progress, report::status::Status};
+use crate::{
+    progress::{Progress, State},
+    report::status::Status,
+};
 
 /// Nothing may be loaded, framed, sent or run. The one style sheet is named by the hash of its bytes, so that no other
 /// can be slipped in. <https://www.w3.org/TR/CSP3/>
@@ -100,8 +103,10 @@ fn advice(progress: &Progress, look: Look) -> Markup {
 fn facts(progress: &Progress, now: Timestamp, detail: bool) -> Markup {
     html! {
         dl {
-            dt { "In this state" }
-            dd { (lasting(progress.since, now)) }
+            @if detail {
+                dt { "In this state" }
+                dd { (lasting(progress.since, now)) }
+            }
             dt { "Readiness" }
             dd { (readiness(progress)) }
             @if let Some(version) = &progress.version {
@@ -115,7 +120,7 @@ fn facts(progress: &Progress, now: Timestamp, detail: bool) -> Markup {
                         span.name { (Name(&running.path)) } " " (lasting(running.since, now))
                     }
                 }
-                @if let Some(holder) = &progress.holder {
+                @if let Some(holder) = holder(progress) {
                     dt { "Lock held by" }
                     dd { (Prose(holder)) }
                 }
@@ -124,6 +129,11 @@ fn facts(progress: &Progress, now: Timestamp, detail: bool) -> Markup {
             }
         }
     }
+}
+
+fn holder(progress: &Progress) -> Option<&str> {
+    let own = (progress.state == State::Migrating).then_some("this process");
+    progress.holder.as_deref().or(own)
 }
 
 const fn readiness(progress: &Progress) -> &'static str {
@@ -208,16 +218,19 @@ fn sentences(heading: &str, all: &[String], progress: &Progress) -> Markup {
 
 fn migrations(schema: &Status, progress: &Progress, now: Timestamp) -> Markup {
     let rows = Rows::new(schema, progress.running.as_ref(), now);
+    // `SCHEMAGATE_EXEC_ONCE`: one line without a file stands for the whole schema.
+    let is_marker = schema.format == "exec";
     html! {
         section {
-            h2 { "Migrations" }
+            h2 { @if is_marker { "Marker" } @else { "Migrations" } }
             table {
                 caption {
-                    (schema.migrations.len()) " in this image"
+                    @if rows.counts.is_empty() { "None in this image" }
                     @for (index, (state, count)) in rows.counts.iter().enumerate() {
-                        @if index == 0 { ": " } @else { ", " }
+                        @if index > 0 { ", " }
                         (count) " " (state)
                     }
+                    @if rows.counts.len() > 1 { ", of " (schema.migrations.len()) }
                     ". Times are UTC."
                 }
                 thead {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -13,7 +13,7 @@ use schemagate::progress::{Noted, Progress, Running, State};
 use schemagate::report::status::{Line, Status};
 use schemagate::serve::page::{CONTENT_SECURITY_POLICY, page};
 
-use crate::harness::{Browser, View, eventually};
+use crate::harness::{Browser, Database, Folder, Schemagate, Server, Sidecar, View, eventually};
 
 const HOSTILE: &str = "<script>alert(1)</script>";
 
@@ -252,6 +252,13 @@ fn samples() -> Vec<(String, String)> {
     pages.collect()
 }
 
+/// Where pictures lie, to be looked at: `page` in Cargo's folder for what tests leave behind.
+fn pictures() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
 #[test]
 fn reads_well_in_a_browser() {
     let site = Site::new(CONTENT_SECURITY_POLICY, samples());
@@ -328,12 +335,10 @@ fn a_script_would_run_and_is_stopped_by_the_policy_alone() {
     }
 }
 
-/// The pictures lie in `target/tmp/page`, to be looked at.
 #[test]
 fn fits_a_phone_and_a_desktop_in_light_and_dark() {
     let site = Site::new(CONTENT_SECURITY_POLICY, samples());
-    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
-    fs::create_dir_all(&pictures).unwrap();
+    let pictures = pictures();
     let mut browser = Browser::start();
     for state in State::ALL {
         let mut papers = Vec::new();
@@ -395,5 +400,102 @@ fn asks_again_by_itself() {
         site.asked().iter().all(|path| path == "/migrating"),
         "{:?}",
         site.asked()
+    );
+}
+
+/// Classic Drizzle takes any tag; the slash in this one makes a folder of what stands before it.
+fn hostile(text: &str) -> Folder {
+    Folder::classic(&[
+        ("0000_init", 1_700_000_000_000, "CREATE TABLE a (id int);"),
+        (HOSTILE, 1_700_000_001_000, text),
+    ])
+}
+
+fn migrating(database: &Database<'_>, folder: &Folder) -> Sidecar {
+    let call = Schemagate::sidecar(database, folder).env("SCHEMAGATE_AUTO_MIGRATE", "true");
+    Sidecar::start(&call)
+}
+
+/// What the browser makes of a sidecar's page: the text, after a look at what must never be.
+#[track_caller]
+fn page_of(sidecar: &Sidecar, browser: &mut Browser) -> String {
+    let mut visit = browser.visit(&sidecar.url(), View::DESKTOP);
+    visit.screenshot(&pictures().join(format!("sidecar-{}.png", sidecar.state())));
+    assert_eq!(visit.evaluate("document.scripts.length"), 0);
+    assert_eq!(visit.requests, [sidecar.url()]);
+    assert_eq!(visit.complaints, [""; 0]);
+    visit.text()
+}
+
+#[track_caller]
+fn assert_reads(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "no {word:?} in\n{text}");
+    }
+}
+
+#[test]
+fn of_a_sidecar_that_is_ready() {
+    let database = Server::debian().database();
+    let folder = hostile("CREATE TABLE b (id int);");
+    Schemagate::migrate(&database, &folder).run().assert_code(0);
+    let sidecar = Sidecar::start(&Schemagate::sidecar(&database, &folder));
+    sidecar.becomes("ready", true);
+    let text = page_of(&sidecar, &mut Browser::start());
+    assert_reads(
+        &text,
+        &[
+            "✓ ready",
+            "Every migration that this image needs is applied.",
+            "yes, /readyz answers 200",
+            "2 applied. Times are UTC.",
+            "<script>alert(1)</script>\t✓ applied 20",
+            "0000_init\t✓ applied 20",
+            "format drizzle, history in drizzle.__drizzle_migrations",
+            " ms",
+        ],
+    );
+    sidecar.stop().assert_code(0);
+}
+
+#[test]
+fn of_a_sidecar_that_migrates() {
+    let database = Server::debian().database();
+    let sidecar = migrating(&database, &hostile("SELECT pg_sleep(60);"));
+    database.schemagate_runs("pg_sleep");
+    sidecar.becomes("migrating", false);
+    let text = page_of(&sidecar, &mut Browser::start());
+    assert_reads(
+        &text,
+        &[
+            "► migrating",
+            "This process is applying migrations.",
+            "no, /readyz answers 503",
+            "Running now\n<script>alert(1)</script>.sql for ",
+            "Lock held by\nthis process",
+            "1 applied, 1 running, of 2.",
+            "<script>alert(1)</script>\t► running\t",
+        ],
+    );
+}
+
+#[test]
+fn of_a_sidecar_whose_migration_failed() {
+    let database = Server::debian().database();
+    let sidecar = migrating(&database, &hostile("CREATE TABLE b (id nonsense);"));
+    sidecar.becomes("failed", false);
+    let text = page_of(&sidecar, &mut Browser::start());
+    assert_reads(
+        &text,
+        &[
+            "✕ failed",
+            "A migration that this image needs has failed.",
+            "<script>alert(1)</script>.sql",
+            "type \"nonsense\" does not exist",
+            "What to do\n",
+            "Last errors",
+            "1 applied, 1 failed, of 2.",
+            "<script>alert(1)</script>\t✕ failed",
+        ],
     );
 }

@@ -24,7 +24,7 @@ pub(super) const fn look(state: State) -> Look {
             sign: "…",
             name: "connecting",
             tone: "wait",
-            meaning: "The database has not answered yet.",
+            meaning: "The schema could not be looked at yet.",
             next: "Nothing, unless it stays so: then see whether the database runs and whether the connection URL and the \
                    network policy lead to it.",
             refresh: 5,

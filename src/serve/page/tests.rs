@@ -179,7 +179,7 @@ fn says_everything_that_is_known() {
             "Last errors 1 minute ago, at 03:08:59 UTC, 12 times in a row error v7",
             "Conflicts a conflict texts v7",
             "Warnings a warning texts v7",
-            "3 in this image: 1 applied, 1 failed, 1 running. Times are UTC.",
+            "1 applied, 1 failed, 1 running, of 3. Times are UTC.",
             "Not applied, in their order 0002_path.sql ✕ failed v7 v7_path.sql ► running 7.0 s",
             "Newer than this image ahead row ↑ ahead",
             "Applied, newest first 0001_path.sql ✓ applied v7 1.5 s",
@@ -219,6 +219,22 @@ fn says_what_is_unusual() {
         &known(&|p| p.stale_since = None),
         &["Database has not answered yet"],
     );
+    check(
+        &known(&|p| (p.state, p.holder) = (State::Migrating, None)),
+        &["Lock held by this process"],
+    );
+    let of = |format, migrations| {
+        let schema = Status {
+            format,
+            ..status(migrations)
+        };
+        known(&|p| p.schema = Some(Arc::new(schema.clone())))
+    };
+    check(
+        &of("exec", vec![line("1.4.2", "applied")]),
+        &["Marker 1 applied. Times are UTC."],
+    );
+    check(&of("sql", vec![]), &["Migrations None in this image."]);
     // A conflict that is the reason is not told twice.
     let reason = known(&|p| p.reason = Some("a conflict: see to it".to_owned()));
     assert_eq!(text(&reason).matches("a conflict").count(), 1);
@@ -308,6 +324,7 @@ fn without_detail_there_are_states_and_versions_only() {
             &[
                 "database orders",
                 "does not answer",
+                "In this state",
                 "last seen",
                 "error secret",
             ],
@@ -380,7 +397,7 @@ fn is_small_with_ten_thousand_migrations() {
         let mut progress = full(State::Ready, "x");
         progress.schema = Some(Arc::new(status(lines.collect())));
         let document = page(&progress, now(), true);
-        check(&document, &["10000 in this image: ", expected]);
+        check(&document, &[&format!("10000 {state}. Times"), expected]);
         assert!(document.len() < 48 * 1024, "{} bytes", document.len());
     }
 }

@@ -40,6 +40,11 @@ impl Sidecar {
         self.address
     }
 
+    /// For a browser.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::get(self.address, path)
