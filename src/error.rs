@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    connect, duration,
+    child, connect, duration,
     exit::ExitStatus,
     install,
     lock::Holder,
@@ -30,11 +30,22 @@ pub enum Error {
     Exec(Box<wrap::Error>),
     /// `install`.
     Install(install::Error),
+    /// The command of `run` or `exec` cannot be run.
+    Program(child::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
+    /// This role may not read the journal.
+    NoJournal,
     /// The schema is not what this image needs, where the command was asked to be current.
     Behind {
         /// What is missing.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// A needed migration failed in SQL, in this process or another.
+    Failed {
+        /// Which, and how.
         what: String,
         /// What to do.
         next: String,
@@ -61,7 +72,10 @@ impl Error {
             Self::Run(error) => of_run(error),
             Self::Exec(error) => exec::exit_status(error),
             Self::Install(error) => error.exit_status(),
+            Self::NoJournal => ExitStatus::Refused,
+            Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -74,12 +88,15 @@ impl Error {
             Self::Run(error) => what(error),
             Self::Exec(error) => exec::what(error),
             Self::Install(error) => error.to_string(),
+            Self::Program(error) => error.what(),
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
-            Self::Behind { what, .. } | Self::Refused { what, .. } | Self::System(what) => {
-                what.clone()
-            }
+            Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
+            Self::Behind { what, .. }
+            | Self::Failed { what, .. }
+            | Self::Refused { what, .. }
+            | Self::System(what) => what.clone(),
         }
     }
 
@@ -91,8 +108,15 @@ impl Error {
             Self::Run(error) => next(error),
             Self::Exec(error) => exec::next(error),
             Self::Install(error) => error.help().to_owned(),
+            Self::Program(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
-            Self::Behind { next, .. } | Self::Refused { next, .. } => next.clone(),
+            Self::NoJournal => {
+                "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
+                    .to_owned()
+            }
+            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
+                next.clone()
+            }
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }
@@ -107,6 +131,11 @@ impl Error {
     /// The server's DETAIL, which can hold values of rows: for the log only.
     pub fn detail(&self) -> Option<&str> {
         self.sql()?.detail.as_deref()
+    }
+
+    /// The migration in whose SQL it ended.
+    pub fn failed_version(&self) -> Option<&str> {
+        self.sql().map(|sql| sql.version.as_str())
     }
 
     fn sql(&self) -> Option<&SqlFailure> {

@@ -3,9 +3,11 @@
 mod glance;
 pub mod journal;
 pub mod marker;
+mod noted;
 mod surroundings;
 
 pub use glance::glance;
+pub use noted::{Noted, noted};
 pub use surroundings::Surroundings;
 
 use std::{fmt, net::IpAddr};
@@ -127,7 +129,16 @@ impl Snapshot {
         client: &Client,
         params: &Params,
     ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
-        match Self::read(client, params, true).await {
+        Self::attempt(client, params, true).await
+    }
+
+    /// The same for who has looked before, and knows whether there was a table (see [`Snapshot::read`]).
+    pub async fn attempt(
+        client: &Client,
+        params: &Params,
+        exists: bool,
+    ) -> Result<Result<Self, Error>, tokio_postgres::Error> {
+        match Self::read(client, params, exists).await {
             Err(Error::Database(error)) if is_about_the_connection(&error) => Err(error),
             looked => Ok(looked),
         }

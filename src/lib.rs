@@ -22,7 +22,8 @@
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
-//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
+//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
+//! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
 //! | [`hold`] | holding the lock idly, and its heartbeat | no |
@@ -32,9 +33,14 @@
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
 //! | [`wrap`] | the life of a run of another tool | no |
+//! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
+//! | [`progress`] | what a sidecar knows, and the table by which one state follows from another | yes |
+//! | [`metrics`] | what is counted | yes |
+//! | [`serve`] | the sidecar's endpoints, on a thread of their own; no database client | no |
+//! | [`watch`] | the sidecar's work: looking again and again, migrating | no |
 //! | [`commands`] | the order of steps | no |
 //!
 //! # What always holds
@@ -61,6 +67,7 @@ pub mod exit;
 pub mod formats;
 pub mod history;
 pub mod hold;
+pub mod http;
 pub mod install;
 pub mod lock;
 pub mod metrics;
@@ -68,12 +75,15 @@ pub mod migration;
 pub mod plan;
 pub mod problem;
 pub mod progress;
+pub mod push;
 pub mod report;
 pub mod runner;
+pub mod serve;
 pub mod shutdown;
 pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod watch;
 pub mod wire;
 pub mod wrap;

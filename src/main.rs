@@ -16,7 +16,10 @@ fn main() -> ExitCode {
         );
         // Nobody is left to tell that standard error is closed.
         let _ = std::io::stderr().write_all(message.as_bytes());
-        termination::write(&message);
+        // What a health check says is no reason for the container's end.
+        if !cli::asks_probe(&std::env::args_os().collect::<Vec<_>>()) {
+            termination::write(&message);
+        }
         std::process::exit(ExitStatus::Bug.code().into());
     }));
     let status = match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -26,8 +29,12 @@ fn main() -> ExitCode {
         }
         Err(exit) => {
             exit.print();
-            if exit.status != ExitStatus::Done {
+            // `Other` is the end of `probe`.
+            if !matches!(exit.status, ExitStatus::Done | ExitStatus::Other(_)) {
                 termination::write(&exit.text);
+            }
+            if let Some(url) = &exit.quit {
+                commands::finish::after_refusal(url);
             }
             exit.status
         }

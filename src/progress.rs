@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
 
-pub use machine::Machine;
+pub use machine::{Cause, Machine, Observation, Seen, Told};
 
 use crate::report::status::Status;
 

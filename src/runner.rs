@@ -20,7 +20,8 @@ pub use error::{Error, Interrupted};
 pub use event::Event;
 use look::{First, first_look};
 pub use look::{
-    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, stopped,
+    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
+    stopped,
 };
 pub use queue::Queue;
 
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// Everything that a run is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Params {
     /// Where the database is.
     pub connect: connect::Params,
@@ -246,7 +247,10 @@ impl Runner<'_> {
     async fn attempt(&mut self) -> Result<Step, Error> {
         let (session, looked) = self.connect().await?;
         let outcome = match looked {
-            First::Current(plan) => Ok(Step::Finished(plan)),
+            First::Current(plan) => {
+                (self.on_event)(Event::Planned(&plan));
+                Ok(Step::Finished(plan))
+            }
             First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
             First::Looked(Err(error)) => Err(Error::History(error)),
         };
@@ -278,7 +282,7 @@ impl Runner<'_> {
         if snapshot.in_recovery {
             return Ok(Step::NeedsPrimary);
         }
-        let keys = self.keys(&snapshot.database);
+        let keys = lock_keys(self.params, &snapshot.database);
         let direct = session.wire_pid() == Some(snapshot.pid);
         // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
         let holding = if direct && session.server_version() >= 140_000 {
@@ -344,13 +348,6 @@ impl Runner<'_> {
         } else {
             Err(Error::Conflicts(plan.conflicts))
         }
-    }
-
-    fn keys(&self, database: &str) -> LockKeys {
-        self.params.lock_key.map_or_else(
-            || LockKeys::derive(database, &self.params.history.table),
-            LockKeys::with_main,
-        )
     }
 
     fn frame(
@@ -435,6 +432,14 @@ impl Runner<'_> {
         };
         (self.on_event)(Event::Note(&note));
     }
+}
+
+/// The keys of the lock that a run takes.
+pub fn lock_keys(params: &Params, database: &str) -> LockKeys {
+    params.lock_key.map_or_else(
+        || LockKeys::derive(database, &params.history.table),
+        LockKeys::with_main,
+    )
 }
 
 async fn holder(session: &Session, keys: &LockKeys) -> Result<Option<Holder>, Error> {

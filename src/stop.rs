@@ -86,6 +86,12 @@ impl Stop {
         }
     }
 
+    /// The same signals, with a deadline that begins now.
+    #[must_use]
+    pub fn again(&self, deadline: Option<Duration>) -> Self {
+        Self::new(self.shutdown.clone(), deadline)
+    }
+
     /// Resolves when the command must stop.
     pub async fn wait(&self) -> Cause {
         let deadline = async {
@@ -107,6 +113,13 @@ impl Stop {
             .received()
             .map(Cause::Signal)
             .or_else(|| passed.then_some(Cause::Deadline))
+    }
+
+    /// The last question before this process becomes another program: whether it must stop. A signal that comes after
+    /// the answer ends it at once, so that none is lost.
+    pub fn last_cause(&self) -> Option<Cause> {
+        self.shutdown.end_at_once();
+        self.cause()
     }
 
     /// Runs `work` until it ends or must stop. Then `cancel` is called, again and again, until the work has noticed.

@@ -152,6 +152,7 @@ pub(super) const TOPICS: [Topic; 9] = [
                 "schemagate status --exit-code",
                 "ends with 8 while something is pending",
             ),
+            ("schemagate status --history", "who did what, when"),
         ],
         codes: &[
             ExitStatus::Done,

@@ -9,15 +9,10 @@ use super::{
 };
 use crate::{
     cli::StatusFormat,
-    connect::Session,
     error::Error,
-    history::{self, Journal, journal},
-    report::{
-        marker::MarkerStatus,
-        status::{Noted, Status},
-    },
-    runner::{self, Event, Params, stopped},
-    source::Source,
+    history::{self, Journal},
+    report::{marker::MarkerStatus, status::Status},
+    runner::{self, Event, stopped},
 };
 
 /// Runs the command.
@@ -42,7 +37,9 @@ async fn migrations(
     let (snapshot, session) =
         runner::look(params, &context.stop, &mut |event| context.tell(&event)).await?;
     let noted = match snapshot.journal {
-        Journal::Usable => noted(&session, params, source).await?,
+        Journal::Usable => history::noted(session.client(), &params.history, &source.migrations)
+            .await
+            .map_err(runner::Error::History)?,
         Journal::NoSchema | Journal::NoTable | Journal::Denied => HashMap::new(),
     };
     session.close().await;
@@ -99,29 +96,4 @@ async fn marker(
         return Err(Needed::Marker(Box::new(marked)).behind(&seen));
     }
     Ok(())
-}
-
-/// What the journal knows of each migration.
-async fn noted(
-    session: &Session,
-    params: &Params,
-    source: &Source,
-) -> Result<HashMap<String, Noted>, Error> {
-    let role = params.history.role.as_deref();
-    let table = &params.history.table;
-    let rows = history::ask(session.client(), role, &journal::applied_sql(table))
-        .await
-        .map_err(|error| runner::Error::History(history::Error::Database(error)))?;
-    let mut noted: HashMap<String, Noted> = HashMap::new();
-    for row in rows {
-        let mut row = row.into_iter();
-        let version = row.next().flatten().unwrap_or_default();
-        let entry = noted.entry(version).or_default();
-        entry.at = row.next().flatten();
-        entry.duration_ms = row.next().flatten().and_then(|ms| ms.parse().ok());
-    }
-    for (version, message) in runner::failures(session, params, source).await? {
-        noted.entry(version).or_default().failure = Some(message);
-    }
-    Ok(noted)
 }

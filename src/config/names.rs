@@ -151,6 +151,14 @@ pub const LIBPQ: [&str; 29] = [
 
 pub use super::table::SETTINGS;
 
+/// Where what ends by itself says that it has ended.
+pub const QUIT_URL: &str = "SCHEMAGATE_QUIT_URL";
+
+/// Whether a command ends by itself, and tells others about it: the Pushgateway, the proxy of a mesh.
+pub fn is_one_shot(command: &str) -> bool {
+    find(QUIT_URL).is_some_and(|setting| setting.commands.contains(&command))
+}
+
 /// The setting with this variable's name.
 pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
@@ -259,6 +267,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_stays_or_becomes_another_is_no_one_shot() {
+        for (command, expected) in [
+            ("migrate", true),
+            ("exec", true),
+            ("wait", true),
+            ("baseline", true),
+            ("verify", true),
+            ("run", false),
+            ("sidecar", false),
+            ("probe", false),
+            ("status", false),
+            ("install", false),
+        ] {
+            assert_eq!(is_one_shot(command), expected, "{command}");
+        }
+        let push = find("SCHEMAGATE_PUSHGATEWAY_URL").unwrap();
+        assert_eq!(push.commands, find(QUIT_URL).unwrap().commands);
     }
 
     #[test]

@@ -166,6 +166,12 @@ impl Params {
             .map(|target| DatabaseLabel::of(&target))
     }
 
+    /// The database's name, also where it stands in a file, which is read for it; `None` where that cannot be done.
+    pub fn database_name(&self) -> Option<String> {
+        let target = self.target(&self.files().ok()?).ok()?;
+        Some(DatabaseLabel::of(&target).database)
+    }
+
     /// Everything for one attempt. Reads the files.
     pub(super) fn resolve(&self) -> Result<Arc<Target>, Error> {
         let files = self.files()?;

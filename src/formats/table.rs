@@ -14,7 +14,7 @@ pub struct Column {
 }
 
 /// Which columns a history table has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// Drizzle 0.x: `id`, `hash`, `created_at`.
     Classic,

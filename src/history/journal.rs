@@ -203,12 +203,22 @@ pub fn applied_sql(table: &TableName) -> String {
     )
 }
 
-/// The versions whose last event is a failure, with the message that was noted.
+/// The versions whose last event is a failure: version, checksum, the message that was noted, SQLSTATE.
 pub fn failed_sql(table: &TableName) -> String {
     format!(
-        "SELECT version, checksum, detail->>'message' FROM (SELECT DISTINCT ON (version) version, checksum, event, detail \
+        "SELECT version, checksum, detail->>'message', detail->>'sqlstate' FROM (SELECT DISTINCT ON (version) version, checksum, event, detail \
          FROM {TABLE} WHERE history = {} AND event IN ('applied', 'failed', 'baselined', 'repaired') \
          ORDER BY version, id DESC) last WHERE event = 'failed'",
+        quote_literal(&table.to_string())
+    )
+}
+
+/// Everything noted about a history, oldest first: time, run, event, version, statement, milliseconds, actor, version of
+/// the application, WAL position, detail.
+pub fn notes_sql(table: &TableName) -> String {
+    format!(
+        "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, duration_ms, actor, app_version, \
+         wal::pg_catalog.text, detail::pg_catalog.text FROM {TABLE} WHERE history = {} ORDER BY id",
         quote_literal(&table.to_string())
     )
 }

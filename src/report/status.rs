@@ -7,13 +7,14 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     formats,
+    history::Noted,
     migration::Migration,
     plan::{Deferral, Difference, Plan, State},
     report::log::short,
 };
 
 /// The version of the JSON form; additions do not change it.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that `status` shows.
 #[derive(Debug, Clone, Serialize)]
@@ -59,17 +60,6 @@ pub struct Line {
     pub note: Option<String>,
 }
 
-/// What the journal knows of a migration.
-#[derive(Debug, Clone, Default)]
-pub struct Noted {
-    /// When it was applied.
-    pub at: Option<String>,
-    /// How long it took.
-    pub duration_ms: Option<i64>,
-    /// The message of its last attempt, if that failed.
-    pub failure: Option<String>,
-}
-
 // === impl Status ===
 
 impl Status {
@@ -96,9 +86,9 @@ impl Status {
                 )
             })
             .collect();
-        Self {
+        let mut status = Self {
             schema_version: SCHEMA_VERSION,
-            state: state(plan, &lines),
+            state: "",
             format: format.label(),
             history,
             database,
@@ -107,7 +97,25 @@ impl Status {
             missing: plan.missing.iter().map(formats::label).collect(),
             conflicts: plan.conflicts.iter().map(ToString::to_string).collect(),
             warnings: plan.warnings.clone(),
-        }
+        };
+        status.judge();
+        status
+    }
+
+    /// Sets [`Status::state`] to what the rest amounts to, after a line has changed.
+    pub fn judge(&mut self) {
+        let has = |state: &str| self.count(state) > 0;
+        self.state = if !self.conflicts.is_empty() {
+            "mismatch"
+        } else if has("failed") {
+            "failed"
+        } else if has("pending") {
+            "pending"
+        } else if self.ahead.is_empty() {
+            "ready"
+        } else {
+            "ahead"
+        };
     }
 
     /// The JSON form.
@@ -162,21 +170,6 @@ impl Status {
             .iter()
             .filter(|line| line.state == state)
             .count()
-    }
-}
-
-/// The state of the contract that these facts amount to.
-fn state(plan: &Plan, lines: &[Line]) -> &'static str {
-    if !plan.conflicts.is_empty() {
-        "mismatch"
-    } else if lines.iter().any(|line| line.state == "failed") {
-        "failed"
-    } else if !plan.run.is_empty() {
-        "pending"
-    } else if plan.ahead.is_empty() {
-        "ready"
-    } else {
-        "ahead"
     }
 }
 

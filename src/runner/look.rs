@@ -159,7 +159,8 @@ pub fn plan_of(source: &Source, snapshot: &Snapshot, policy: &Policy) -> Result<
     plan_of_rows(source, snapshot.shape, snapshot.rows.clone(), policy)
 }
 
-fn plan_of_rows(
+/// The same for rows alone, as a glance brings them.
+pub fn plan_of_rows(
     source: &Source,
     shape: Option<Shape>,
     rows: Vec<Applied>,

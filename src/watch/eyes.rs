@@ -1,0 +1,243 @@
+//! Looking: a connection for each look, or one that is kept and listens.
+
+mod folder;
+mod listen;
+mod marked;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Need, pace::Pace};
+use crate::{
+    connect::{self, Backoff, Session},
+    exit::ExitStatus,
+    history,
+    plan::Plan,
+    progress::{Seen, Told},
+    runner,
+};
+use folder::{Depth, Known};
+use listen::Listening;
+
+/// How long reaching the database may take: several hosts, each with its own limit.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long its answers may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How soon the details are asked for that a glance has left out.
+const DETAILS: Duration = Duration::from_secs(2);
+/// A notification that the rows do not explain leads to a whole look no sooner than this after the last one.
+const WHOLE: Duration = Duration::from_secs(1);
+
+/// Why it is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// It is time.
+    Due,
+    /// An applier has said that it did something.
+    Notified,
+    /// The kept connection is gone.
+    Lost,
+}
+
+/// What a look has shown.
+pub(super) enum Looked {
+    /// All there is.
+    Seen(Box<Seen>),
+    /// Other pods have applied something, and more is pending.
+    Followed(Plan),
+    /// The rows of the last look.
+    Unchanged,
+    /// What stands in the history's place is none.
+    NoHistory(runner::Error),
+    /// The database answers, and does not let the history be read.
+    Unreadable(Told),
+    /// No answer.
+    Unreachable(Told),
+}
+
+/// What looks.
+pub(super) struct Eyes<'a> {
+    need: &'a Need,
+    known: Option<Known>,
+    listening: Listening,
+    kept: Option<Session>,
+    /// When the next look is due, where that is not the pace's to say.
+    early: Option<Instant>,
+    /// The pauses before a lost connection is taken up again.
+    lost: Backoff,
+}
+
+// === impl Eyes ===
+
+impl<'a> Eyes<'a> {
+    pub(super) fn new(need: &'a Need, listen: bool) -> Self {
+        Self {
+            need,
+            known: None,
+            listening: Listening::new(listen),
+            kept: None,
+            early: None,
+            lost: Backoff::connecting(),
+        }
+    }
+
+    /// Whether the next look needs no new connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Closes the kept connection: a run has its own, and a server may allow one only.
+    pub(super) async fn close(&mut self) {
+        if let Some(session) = self.kept.take() {
+            session.close().await;
+        }
+    }
+
+    /// Waits for what makes a look worth while before its time. Without a kept connection there is nothing.
+    pub(super) async fn wake(&self) -> Wake {
+        let Some(session) = &self.kept else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = session.closed() => Wake::Lost,
+            () = self.listening.notified(session) => Wake::Notified,
+        }
+    }
+
+    /// When the next look is due.
+    pub(super) fn due(&mut self, pace: &mut Pace, settled: bool) -> Instant {
+        // Who listens wants its connection back soon.
+        let waits = settled && (self.kept.is_some() || !self.listening.is_wanted());
+        let due = Instant::now() + pace.next(waits);
+        self.early.map_or(due, |early| early.min(due))
+    }
+
+    /// One look. Every step of it ends.
+    pub(super) async fn look(&mut self, wake: Wake, settled: bool) -> Looked {
+        self.early = None;
+        let depth = match wake {
+            Wake::Notified => Depth::Glance { notified: true },
+            Wake::Due | Wake::Lost if settled => Depth::Glance { notified: false },
+            Wake::Due | Wake::Lost => Depth::Whole,
+        };
+        if wake == Wake::Lost {
+            self.kept = None;
+            // A server that lets in and throws out must not be asked without a break.
+            tokio::time::sleep(self.lost.next_delay()).await;
+        }
+        if let Some(session) = self.kept.take()
+            && let Ok(looked) = self.ask(session, depth).await
+        {
+            self.lost.reset();
+            return looked;
+        }
+        // Of a kept connection an error says only that it is old.
+        let outcome = match self.connect().await {
+            Ok(session) => self.ask(session, depth).await,
+            Err(error) => Err(error),
+        };
+        outcome.unwrap_or_else(|error| Looked::Unreachable(of_connection(&error)))
+    }
+
+    async fn connect(&self) -> Result<Session, connect::Error> {
+        let params = self.need.connect();
+        let connecting = connect::connect_once(params);
+        timeout(CONNECT_LIMIT, connecting)
+            .await
+            .unwrap_or_else(|_| {
+                let hosts = params.database_label().map(|label| label.hosts.join(","));
+                Err(connect::Error::Timeout {
+                    peer: hosts.unwrap_or_else(|| "the database".to_owned()),
+                    limit: CONNECT_LIMIT,
+                })
+            })
+    }
+
+    /// Asks, and keeps or closes the connection.
+    async fn ask(&mut self, session: Session, depth: Depth) -> Result<Looked, connect::Error> {
+        let canceller = session.canceller();
+        let peer = session.peer().to_owned();
+        let asking = timeout(ANSWER_LIMIT, self.ask_all(&session, depth));
+        match asking.await {
+            Ok(Ok(looked)) => {
+                if self.listening.is_on(&session) {
+                    self.kept = Some(session);
+                } else {
+                    session.close().await;
+                }
+                Ok(looked)
+            }
+            Ok(Err(source)) => {
+                session.close().await;
+                Err(connect::Error::Server { peer, source })
+            }
+            Err(_) => {
+                // A server that waits for a table's lock would go on waiting for a client that has left, and the next
+                // look would join it.
+                let _ = canceller.cancel().await;
+                drop(session);
+                Err(connect::Error::NoAnswer { peer })
+            }
+        }
+    }
+
+    /// The error is the connection's.
+    async fn ask_all(
+        &mut self,
+        session: &Session,
+        depth: Depth,
+    ) -> Result<Looked, tokio_postgres::Error> {
+        self.listening.begin(session).await?;
+        match self.need {
+            Need::Folder { source, params } => {
+                let (looked, early) =
+                    folder::look(session, source, params, &mut self.known, depth).await?;
+                self.early = early.map(|early| Instant::now() + early);
+                Ok(looked)
+            }
+            Need::Marker { marker, role, .. } => {
+                let state = marker.first(session.client(), role.as_deref()).await?;
+                Ok(match state {
+                    Ok(state) => {
+                        let seen = marked::seen(marker, state, session.label().database);
+                        Looked::Seen(Box::new(seen))
+                    }
+                    Err(error) => of_history(error),
+                })
+            }
+        }
+    }
+}
+
+// === impl Need ===
+
+impl Need {
+    fn connect(&self) -> &connect::Params {
+        match self {
+            Self::Folder { params, .. } => &params.connect,
+            Self::Marker { connect, .. } => connect,
+        }
+    }
+}
+
+/// Why there is no answer.
+pub(super) fn of_connection(error: &connect::Error) -> Told {
+    Told {
+        what: error.to_string(),
+        next: error
+            .help()
+            .unwrap_or_else(|| "look at the server and its log".to_owned()),
+    }
+}
+
+/// An error that is no matter of the connection.
+fn of_history(error: history::Error) -> Looked {
+    if error.exit_status() == ExitStatus::History {
+        return Looked::NoHistory(runner::Error::History(error));
+    }
+    Looked::Unreadable(Told {
+        what: error.to_string(),
+        next: error.help(),
+    })
+}

@@ -1,0 +1,224 @@
+//! A look at the history of a folder's migrations: a glance at the rows where that is enough, else all there is.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{DETAILS, Looked, WHOLE, of_history};
+use crate::{
+    connect::{Class, Session, classify},
+    formats::Shape,
+    history::{self, Journal, Noted, Snapshot},
+    lock::Holder,
+    migration::Applied,
+    plan::Plan,
+    progress::Seen,
+    report::status::Status,
+    runner::{self, Params},
+    source::Source,
+    wire,
+};
+
+/// How much to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The rows, and more only if they are others than the last time.
+    Glance {
+        /// An applier says that there is something new.
+        notified: bool,
+    },
+    /// Everything.
+    Whole,
+}
+
+/// What is remembered of the looks before.
+#[derive(Debug)]
+pub(super) struct Known {
+    database: String,
+    /// The history table was there.
+    exists: bool,
+    fingerprint: u64,
+    /// When everything was asked for.
+    whole: Instant,
+    /// The journal is there and not for this role to read.
+    journal_denied: bool,
+}
+
+/// One look, and how soon another is wanted. The error is the connection's.
+pub(super) async fn look(
+    session: &Session,
+    source: &Source,
+    params: &Params,
+    known: &mut Option<Known>,
+    depth: Depth,
+) -> Result<(Looked, Option<Duration>), tokio_postgres::Error> {
+    let look = Look {
+        session,
+        source,
+        params,
+    };
+    if let (Depth::Glance { notified }, Some(known)) = (depth, known.as_mut())
+        && let Some(looked) = look.glance(known, notified).await?
+    {
+        return Ok(looked);
+    }
+    Ok((look.whole(known).await?, None))
+}
+
+struct Look<'a> {
+    session: &'a Session,
+    source: &'a Source,
+    params: &'a Params,
+}
+
+// === impl Look ===
+
+impl Look<'_> {
+    /// `None` where the rows alone do not tell enough.
+    async fn glance(
+        &self,
+        known: &mut Known,
+        notified: bool,
+    ) -> Result<Option<(Looked, Option<Duration>)>, tokio_postgres::Error> {
+        let glanced = history::glance(self.session.client(), &self.params.history).await?;
+        let Some((shape, rows)) = glanced else {
+            return Ok(None);
+        };
+        let fingerprint = fingerprint(Some(shape), &rows);
+        if fingerprint == known.fingerprint {
+            // A failure in the journal, or another history's news.
+            let soon = WHOLE.saturating_sub(known.whole.elapsed());
+            return Ok(match (notified, soon) {
+                (true, Duration::ZERO) => None,
+                (true, soon) => Some((Looked::Unchanged, Some(soon))),
+                (false, _) => Some((Looked::Unchanged, None)),
+            });
+        }
+        let Ok(plan) =
+            runner::plan_of_rows(self.source, Some(shape), rows.clone(), &self.params.policy)
+        else {
+            return Ok(None);
+        };
+        let database = known.database.clone();
+        if plan.is_current() {
+            known.fingerprint = fingerprint;
+            // Ready without a further round trip; how long each took is asked for later.
+            let seen = self.seen(&plan, &rows, database, &HashMap::new(), fingerprint);
+            return Ok(Some((Looked::Seen(Box::new(seen)), Some(DETAILS))));
+        }
+        if notified && plan.conflicts.is_empty() {
+            known.fingerprint = fingerprint;
+            return Ok(Some((Looked::Followed(plan), Some(WHOLE))));
+        }
+        Ok(None)
+    }
+
+    async fn whole(&self, known: &mut Option<Known>) -> Result<Looked, tokio_postgres::Error> {
+        let client = self.session.client();
+        let Params {
+            history, policy, ..
+        } = self.params;
+        let exists = known.as_ref().is_none_or(|known| known.exists);
+        let snapshot = match Snapshot::attempt(client, history, exists).await? {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                *known = None;
+                return Ok(of_history(error));
+            }
+        };
+        let fingerprint = fingerprint(snapshot.shape, &snapshot.rows);
+        let denied = known.as_ref().is_some_and(|known| known.journal_denied);
+        let noted = self.noted(&snapshot, denied).await?;
+        *known = Some(Known {
+            database: snapshot.database.clone(),
+            exists: snapshot.shape.is_some(),
+            fingerprint,
+            whole: Instant::now(),
+            journal_denied: noted.is_none(),
+        });
+        let plan = match runner::plan_of(self.source, &snapshot, policy) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Looked::NoHistory(error)),
+        };
+        let noted = noted.unwrap_or_default();
+        let rows = &snapshot.rows;
+        let mut seen = self.seen(&plan, rows, snapshot.database.clone(), &noted, fingerprint);
+        if seen.status.state == "pending" {
+            seen.holder = self.holder(&snapshot.database).await?;
+        }
+        Ok(Looked::Seen(Box::new(seen)))
+    }
+
+    fn seen(
+        &self,
+        plan: &Plan,
+        rows: &[Applied],
+        database: String,
+        noted: &HashMap<String, Noted>,
+        fingerprint: u64,
+    ) -> Seen {
+        let status = Status::new(
+            self.source.format,
+            self.params.history.table.to_string(),
+            database,
+            &self.source.migrations,
+            plan,
+            rows,
+            noted,
+        );
+        Seen::new(status, plan, fingerprint, |version| {
+            noted
+                .get(version)
+                .is_some_and(|noted| noted.lacks_privilege)
+        })
+    }
+
+    /// What the journal knows; `None` where it is there and may not be read.
+    async fn noted(
+        &self,
+        snapshot: &Snapshot,
+        denied: bool,
+    ) -> Result<Option<HashMap<String, Noted>>, tokio_postgres::Error> {
+        match snapshot.journal {
+            Journal::NoSchema | Journal::NoTable => return Ok(Some(HashMap::new())),
+            Journal::Denied if denied => return Ok(None),
+            // Who may not write may be allowed to read.
+            Journal::Denied | Journal::Usable => {}
+        }
+        let migrations = &self.source.migrations;
+        match history::noted(self.session.client(), &self.params.history, migrations).await {
+            Ok(noted) => Ok(Some(noted)),
+            Err(history::Error::Database(error)) if classify(&error) != Class::Statement => {
+                Err(error)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn holder(&self, database: &str) -> Result<Option<String>, tokio_postgres::Error> {
+        let keys = runner::lock_keys(self.params, database);
+        let mut reply = wire::query(self.session.client(), &Holder::select_sql(&keys)).await;
+        let rows = match reply.rows(0) {
+            Err(error) if classify(&error) != Class::Statement => return Err(error),
+            rows => rows.unwrap_or_default(),
+        };
+        Ok(rows
+            .first()
+            .and_then(Holder::from_row)
+            .map(|holder| holder.to_string()))
+    }
+}
+
+/// What tells these rows from others, as far as a glance sees them.
+fn fingerprint(shape: Option<Shape>, rows: &[Applied]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    shape.hash(&mut hasher);
+    for row in rows {
+        (row.order, &row.version, &row.checksum, row.created_at).hash(&mut hasher);
+    }
+    hasher.finish()
+}

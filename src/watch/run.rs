@@ -1,0 +1,223 @@
+//! Migrating: a run like that of `migrate`, whose events are shown while it goes on.
+
+use std::{cell::RefCell, time::Duration};
+
+use tokio::time::{Instant, interval};
+use tracing::{info, warn};
+
+use super::{
+    Need, Next, Watcher,
+    desk::{Desk, PAUSE, told},
+    eyes::of_connection,
+};
+use crate::{
+    apply::Failure,
+    connect::{self, Backoff, Wait},
+    error::Error,
+    exit::ExitStatus,
+    metrics::RunEnd,
+    progress::{Cause, Observation, State},
+    runner::{self, Event},
+    source::Source,
+    stop,
+};
+
+/// How long a run waits for the database. It has answered a moment ago, and when the time is over the next look finds
+/// out why, and another run begins: so the sidecar waits without end, and never on a connection that hangs.
+const WAIT: Wait = Wait {
+    enabled: true,
+    timeout: Some(Duration::from_mins(1)),
+    auth_grace: Duration::from_secs(10),
+};
+
+/// The pauses between runs that end for a passing reason: from this, doubling, …
+const FIRST: Duration = Duration::from_secs(2);
+/// … to this. Each of them is journalled.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// When the next run may begin.
+pub(super) struct Runs {
+    pause: Backoff,
+    not_before: Instant,
+}
+
+// === impl Runs ===
+
+impl Runs {
+    pub(super) fn new() -> Self {
+        Self {
+            pause: Backoff::new(FIRST, LONGEST),
+            not_before: Instant::now(),
+        }
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher<'_> {
+    /// A run, if one is wanted and allowed.
+    pub(super) async fn migrate(&mut self) -> Next {
+        let (Some(migrate), Need::Folder { source, params }) = (self.params.migrate, self.need)
+        else {
+            return Next::Pause;
+        };
+        if !self.desk.wants_run() || Instant::now() < self.runs.not_before {
+            return Next::Pause;
+        }
+        self.eyes.close().await;
+        let mut params = (**params).clone();
+        params.wait = WAIT;
+        params.author.run = uuid::Uuid::new_v4();
+        let stop = self.stop.again(migrate.deadline);
+        let done = RefCell::new(Vec::new());
+        let desk = RefCell::new(&mut self.desk);
+        let tell = self.tell;
+        let mut on_event = |event: Event<'_>| {
+            tell(&event);
+            show(&mut desk.borrow_mut(), &event);
+        };
+        let began = Instant::now();
+        let running = runner::run(&mut params, source, &stop, &done, &mut on_event);
+        let (outcome, was_migrating) = attended(running, self.stop, &desk).await;
+        if !done.borrow().is_empty() {
+            self.runs.pause.reset();
+            self.pace.reset();
+        }
+        self.metrics.run_ended(run_end(&outcome), began.elapsed());
+        if self.stop.cause().is_some() {
+            return Next::End(match outcome {
+                Err(error) if was_migrating => Err(Error::Run(error)),
+                _ => Ok(()),
+            });
+        }
+        match outcome {
+            Ok(_) => {
+                info!(applied = done.borrow().len(), "the run is done");
+                self.desk.observe(Observation::Done);
+                self.runs.pause.reset();
+                // A run that ends well and leaves something pending must not repeat without a break.
+                self.runs.not_before = Instant::now() + self.runs.pause.next_delay();
+                Next::Look
+            }
+            Err(error) => self.failed(source, error, migrate.exit_on_failure),
+        }
+    }
+
+    fn failed(&mut self, source: &Source, error: runner::Error, exit: bool) -> Next {
+        let error = Error::Run(error);
+        let cause = cause(source, &error);
+        let what = told(&error);
+        warn!(
+            exit_code = error.exit_status().code(),
+            error = what.what,
+            next_step = what.next,
+            place = error.block(),
+            "the run failed"
+        );
+        if let Some(detail) = error.detail() {
+            info!(detail, "detail of the server");
+        }
+        let is_permanent = matches!(
+            error.exit_status(),
+            ExitStatus::Sql | ExitStatus::History | ExitStatus::Usage
+        );
+        let is_over = is_permanent && cause != Cause::Transient;
+        self.runs.not_before = Instant::now() + self.runs.pause.next_delay();
+        self.desk.observe(Observation::Failed(cause, what));
+        if exit && is_over {
+            return Next::End(Err(error));
+        }
+        Next::Pause
+    }
+}
+
+/// Waits for the end of a run, publishes what it shows, and says at once when the process is told to end. Whether it
+/// was migrating then is told too.
+async fn attended<T>(
+    running: impl Future<Output = T>,
+    stop: &stop::Stop,
+    desk: &RefCell<&mut Desk<'_>>,
+) -> (T, bool) {
+    let mut running = std::pin::pin!(running);
+    let mut tick = interval(PAUSE);
+    let mut told = None;
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait(), if told.is_none() => {
+                let mut desk = desk.borrow_mut();
+                told = Some(desk.state() == State::Migrating);
+                desk.drain();
+            }
+            out = &mut running => return (out, told.unwrap_or_default()),
+            _ = tick.tick() => desk.borrow_mut().catch_up(),
+        }
+    }
+}
+
+fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
+    match event {
+        Event::Planned(plan) => desk.observe(Observation::Planned(plan)),
+        Event::Connect(connect::Event::Failed { error, .. }) => {
+            let told = of_connection(error);
+            desk.cannot_ask(&told);
+            desk.observe(Observation::Unreachable(told));
+        }
+        Event::Connect(connect::Event::Connected { .. }) => {
+            desk.answers();
+            desk.observe(Observation::Answered);
+        }
+        Event::LockElsewhere { holder, .. } => {
+            let holder = holder.map(ToString::to_string);
+            desk.observe(Observation::LockElsewhere(holder));
+        }
+        Event::LockTaken { .. } | Event::RunStarted { .. } => desk.observe(Observation::Writing),
+        Event::Starting(migration) => desk.observe(Observation::Starting {
+            version: &migration.version,
+            path: &migration.path,
+        }),
+        Event::Applied { migration, elapsed } => desk.observe(Observation::Applied {
+            version: &migration.version,
+            elapsed: *elapsed,
+        }),
+        Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.headline())),
+        Event::Lost { error, .. } => {
+            let text = format!("the connection was lost: {error}");
+            desk.observe(Observation::Hindered(text));
+        }
+        Event::Warning(_) | Event::Note(_) => {}
+    }
+}
+
+/// What the end of a run means for the next one.
+fn cause(source: &Source, error: &Error) -> Cause {
+    use runner::Error as E;
+    match error {
+        // A mistake in a file that the settings name may be corrected there: it is read again at every attempt.
+        Error::Run(E::Connect(_)) => Cause::Transient,
+        Error::Run(E::Apply(Failure::Sql(sql))) if error.exit_status() == ExitStatus::Sql => {
+            let mut versions = source.migrations.iter().map(|migration| &migration.version);
+            if versions.any(|version| *version == sql.version) {
+                Cause::Migration(sql.version.clone())
+            } else {
+                // Our own statements: no file is to blame.
+                Cause::Transient
+            }
+        }
+        _ => match error.exit_status() {
+            ExitStatus::History => Cause::History(State::Mismatch),
+            ExitStatus::Usage | ExitStatus::Bug | ExitStatus::Held => Cause::History(State::Failed),
+            _ => Cause::Transient,
+        },
+    }
+}
+
+fn run_end(outcome: &Result<runner::Outcome, runner::Error>) -> RunEnd {
+    match outcome {
+        Ok(_) => RunEnd::Well,
+        Err(runner::Error::Apply(Failure::Sql(_)) | runner::Error::LockRetries(_)) => {
+            RunEnd::MigrationFailed
+        }
+        Err(_) => RunEnd::Otherwise,
+    }
+}
