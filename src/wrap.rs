@@ -1,12 +1,16 @@
 //! The life of `schemagate exec`: another tool under our lock.
 //!
-//! 1. Wait for the database, look whether the marker is done, try the lock; all on one session ([`take`]). While the lock
-//!    is elsewhere no connection is held, and every look begins with the marker.
-//! 2. Keep that session ([`crate::hold`]) and run the command beside it ([`watch`]). The command's end is its own: a signal
-//!    is forwarded. Only a lost lock and the deadline make us end it.
-//! 3. Write the marker in the transaction that holds the lock: its commit is the lock's release ([`note`]).
+//! 1. Wait for the database, look whether the marker is done, try the lock; all on one session (`wrap/take.rs`). While
+//!    the lock is elsewhere no connection is held, and every look begins with the marker.
+//! 2. Keep that session ([`crate::hold`]) and run the command beside it (`wrap/watch.rs`). Its end is its own: a signal is
+//!    passed on. Only a lost lock, the deadline, and a signal that it does not heed make us end it.
+//! 3. Write the marker in the transaction that holds the lock: its commit is the lock's release (`wrap/note.rs`).
 //!
 //! With a marker success is never told without its row. Without one nothing is written to the database.
+//!
+//! Seconds after the last sign of life that the server has answered, when the link goes dead: at 5 the next one is sent,
+//! at 10 the lock counts as lost and the command is told to end, at 15 it is killed, at 20 the server gives the lock away.
+//! When the server itself ends the lock's session, the lock is free at once, and the command has 5 s to end.
 
 mod error;
 mod note;
