@@ -186,7 +186,7 @@ fn child_without_ipv6() {
 
 #[test]
 fn with_ipv6_switched_off() {
-    let script = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && exec \"$0\" \"$@\"";
+    let script = "PATH=$PATH:/usr/sbin && ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && exec \"$0\" \"$@\"";
     let output = Command::new("unshare")
         .args(["--net", "--map-root-user", "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
