@@ -81,7 +81,7 @@ fn reason(needed: &Needed, seen: &Seen) -> Option<Error> {
 }
 
 /// The command as one would type it.
-fn line(argv: &[OsString]) -> String {
+pub(super) fn line(argv: &[OsString]) -> String {
     let words = argv.iter().map(|word| {
         let word = word.to_string_lossy();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
