@@ -117,24 +117,33 @@ async fn lay_journal(
     frame: &Frame,
     warn: &mut dyn FnMut(&str),
 ) -> Result<bool, Error> {
-    let schema_exists = match snapshot.journal {
+    let laid = journal(client, snapshot.journal, frame.role.as_deref())
+        .await
+        .map_err(|error| own(error, snapshot))?;
+    if !laid {
+        warn_no_journal(snapshot, warn);
+    }
+    Ok(laid)
+}
+
+/// Creates the journal where it is absent; whether it can be written then. `false`: this role may not.
+pub async fn journal(
+    client: &Client,
+    found: Journal,
+    role: Option<&str>,
+) -> Result<bool, tokio_postgres::Error> {
+    let schema_exists = match found {
         Journal::Usable => return Ok(true),
-        Journal::Denied => {
-            warn_no_journal(snapshot, warn);
-            return Ok(false);
-        }
+        Journal::Denied => return Ok(false),
         Journal::NoTable => true,
         Journal::NoSchema => false,
     };
     let sql = journal::create_sql(schema_exists);
-    match in_transaction(client, frame.role.as_deref(), &sql).await {
+    match in_transaction(client, role, &sql).await {
         Ok(()) => Ok(true),
         Err(error) if is_duplicate(&error) => Ok(true),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            warn_no_journal(snapshot, warn);
-            Ok(false)
-        }
-        Err(error) => Err(own(error, snapshot)),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -7,14 +7,18 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::config::names::{COMMANDS, CONNECTIONS, LATER_COMMANDS, SETTINGS};
+use crate::config::names::{CONNECTIONS, LATER_COMMANDS, SETTINGS};
 use crate::config::{Config, Vars};
 use crate::connect;
 use crate::exit::ExitStatus;
+use crate::http;
 use crate::problem::Problem;
 
 mod build;
 mod help;
+mod refused;
+
+pub use refused::asks_probe;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -49,6 +53,11 @@ pub enum Command {
         format: StatusFormat,
         /// Exit 8 while anything needed is pending.
         exit_code: bool,
+    },
+    /// What the journal says of the history: `status --history`.
+    Journal {
+        /// How to print it.
+        format: StatusFormat,
     },
     /// Serve the endpoints and watch the schema.
     Sidecar,
@@ -125,6 +134,9 @@ pub struct CliExit {
     pub stream: Stream,
     /// What to end with.
     pub status: ExitStatus,
+    /// Where to say that it has ended, where a one-shot command was called with a mistake: a proxy beside it waits for
+    /// that.
+    pub quit: Option<Box<http::Target>>,
 }
 
 /// A standard stream.
@@ -142,31 +154,17 @@ pub fn parse(
     env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Invocation, CliExit> {
     let args: Vec<OsString> = args.collect();
+    let mut vars = Vars::new(env);
     // The call of most manifests needs no grammar, which costs as much as reading fifty files.
-    if args.len() == 2 && args[1] == "migrate" {
-        return invocation(Command::Migrate, "migrate", Vars::new(env));
-    }
-    let outcome = parse_args(&args, env);
-    // Docker's health checks know 0 and 1; 2 is reserved.
-    match outcome {
-        Err(exit) if exit.status == ExitStatus::Usage && asks_probe(&args) => Err(CliExit {
-            status: ExitStatus::Other(1),
-            ..exit
-        }),
-        outcome => outcome,
-    }
+    let outcome = if args.len() == 2 && args[1] == "migrate" {
+        invocation(Command::Migrate, "migrate", &mut vars)
+    } else {
+        parse_args(&args, &mut vars)
+    };
+    outcome.map_err(|exit| refused::adapt(exit, &args, &vars))
 }
 
-/// Whether the first word that is a command's is `probe`.
-fn asks_probe(args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
-    words.find(|word| COMMANDS.contains(word)) == Some("probe")
-}
-
-fn parse_args(
-    args: &[OsString],
-    env: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Invocation, CliExit> {
+fn parse_args(args: &[OsString], vars: &mut Vars) -> Result<Invocation, CliExit> {
     let matches = build::root()
         .try_get_matches_from(args)
         .map_err(|error| CliExit::from_clap(&error, args))?;
@@ -178,26 +176,25 @@ fn parse_args(
             "the command {name} comes in a later release"
         )));
     }
-    let mut vars = Vars::new(env);
-    lay_over(&mut vars, &matches);
-    lay_over(&mut vars, sub);
-    let command = command(name, sub, &mut vars)?;
+    lay_over(vars, &matches);
+    lay_over(vars, sub);
+    let command = command(name, sub, vars)?;
     invocation(command, name, vars)
 }
 
 /// The settings of a command, or every mistake in them.
-fn invocation(command: Command, name: &str, vars: Vars) -> Result<Invocation, CliExit> {
-    let config = Config::from_vars(&vars, name);
+fn invocation(command: Command, name: &str, vars: &mut Vars) -> Result<Invocation, CliExit> {
+    let config = Config::from_vars(vars, name);
     let connection = match &config {
         _ if !command.connects() => Ok(None),
-        Ok(config) => connection(&vars, &config.application_name).map(Some),
-        Err(_) => connection(&vars, "").map(Some),
+        Ok(config) => connection(vars, &config.application_name).map(Some),
+        Err(_) => connection(vars, "").map(Some),
     };
     match (config, connection) {
         (Ok(config), Ok(connection)) => Ok(Invocation {
             command,
             config,
-            vars,
+            vars: std::mem::take(vars),
             connection,
         }),
         (config, connection) => {
@@ -217,7 +214,7 @@ fn connection(vars: &Vars, application_name: &str) -> Result<Connection, Vec<Pro
 fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
     match name {
         "migrate" => Ok(Command::Migrate),
-        "status" => status(sub, vars),
+        "status" => Ok(status(sub, vars)),
         "sidecar" => Ok(Command::Sidecar),
         "run" => Ok(Command::Run { argv: argv(sub) }),
         "exec" => Ok(Command::Exec { argv: argv(sub) }),
@@ -252,10 +249,7 @@ fn argv(sub: &ArgMatches) -> Vec<OsString> {
 }
 
 /// `status --format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
-fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
-    if sub.get_flag("history") {
-        return Err(CliExit::usage("status --history comes in a later release"));
-    }
+fn status(sub: &ArgMatches, vars: &mut Vars) -> Command {
     let mut format = StatusFormat::default();
     for value in sub.get_many::<OsString>("format").into_iter().flatten() {
         match value.to_str() {
@@ -264,10 +258,13 @@ fn status(sub: &ArgMatches, vars: &mut Vars) -> Result<Command, CliExit> {
             _ => vars.set_flag("SCHEMAGATE_FORMAT", "format", value.clone()),
         }
     }
-    Ok(Command::Status {
+    if sub.get_flag("history") {
+        return Command::Journal { format };
+    }
+    Command::Status {
         format,
         exit_code: sub.get_flag("exit-code"),
-    })
+    }
 }
 
 /// Lays the settings among the flags over the environment.
@@ -295,7 +292,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Migrate => "migrate",
-            Self::Status { .. } => "status",
+            Self::Status { .. } | Self::Journal { .. } => "status",
             Self::Sidecar => "sidecar",
             Self::Run { .. } => "run",
             Self::Exec { .. } => "exec",
@@ -343,6 +340,7 @@ impl CliExit {
             text: format!("error: {message}\nwhat to do: see schemagate --help\n"),
             stream: Stream::Stderr,
             status: ExitStatus::Usage,
+            quit: None,
         }
     }
 
@@ -362,6 +360,7 @@ impl CliExit {
             ),
             stream: Stream::Stderr,
             status: ExitStatus::Usage,
+            quit: None,
         }
     }
 
@@ -376,6 +375,7 @@ impl CliExit {
             text: without_addresses(error.render().to_string(), args),
             stream,
             status,
+            quit: None,
         }
     }
 }

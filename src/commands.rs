@@ -2,7 +2,9 @@
 
 pub mod baseline;
 pub mod exec;
+pub mod finish;
 pub mod install;
+pub mod journal;
 pub mod migrate;
 pub mod needed;
 pub mod probe;
@@ -14,20 +16,24 @@ pub mod wait;
 
 use std::{
     cell::RefCell,
+    ffi::OsString,
     io::{ErrorKind, Write as _},
     time::Instant,
 };
 
 use crate::{
+    child::{Env, Program},
     cli::{Command, Invocation},
+    config::names,
     error::Error,
     exit::ExitStatus,
     metrics::Metrics,
     report::{self, summary::Summary, termination},
     runner::Event,
-    shutdown::Shutdown,
     stop::Stop,
 };
+
+use finish::{Ended, Rest};
 
 /// What every command is given.
 pub struct Context<'a> {
@@ -41,78 +47,114 @@ pub struct Context<'a> {
     pub metrics: Metrics,
 }
 
+/// What follows when a command has done its work, the sum of the run is printed and the runtime is gone.
+#[derive(Debug)]
+pub enum Then {
+    /// Nothing.
+    End,
+    /// This process becomes the program.
+    Replace(Box<Program>),
+}
+
 /// Runs a command to its end: its output, the sum of the run, and the reason where it does not end with 0.
 pub fn run(invocation: &Invocation) -> ExitStatus {
     match &invocation.command {
         Command::Install { path } => whole(invocation, |_| {
-            install::run(path, invocation.config.dry_run)
+            let done = install::run(path, invocation.config.dry_run);
+            (done.map(|()| Then::End), None)
         }),
         Command::Probe { endpoint } => probe::run(invocation.config.serving.listen, *endpoint),
-        _ => whole(invocation, |summary| {
-            block_on(connecting(invocation, summary))
-        }),
+        _ => whole(invocation, |summary| connecting(invocation, summary)),
     }
 }
 
-/// Notes before, the sum after.
+/// Notes before; after the work its end is told to people, then to those who wait for it, and the sum comes last.
 fn whole(
     invocation: &Invocation,
-    work: impl FnOnce(&mut Summary) -> Result<(), Error>,
+    work: impl FnOnce(&mut Summary) -> (Result<Then, Error>, Option<Rest>),
 ) -> ExitStatus {
     let started = Instant::now();
     for note in &invocation.config.notes {
         tracing::warn!("{note}");
     }
     let mut summary = Summary::new(invocation.command.name(), invocation.config.dry_run);
-    let outcome = work(&mut summary);
-    let status = summary.ended(&outcome, started.elapsed());
+    let (worked, rest) = work(&mut summary);
+    let elapsed = started.elapsed();
+    let (outcome, then) = match worked {
+        Ok(then) => (Ok(()), then),
+        Err(error) => (Err(error), Then::End),
+    };
+    let status = summary.ended(&outcome, elapsed);
     if let Err(error) = &outcome {
         if let Some(detail) = error.detail() {
             tracing::info!(detail, "detail of the server");
         }
-        termination::print(error, invocation.config.log.is_json());
-        termination::write(&termination::message(error));
+        tell(invocation, error);
+    }
+    if let Some(rest) = rest {
+        let ended = Ended {
+            outcome: &outcome,
+            status,
+            summary: &mut summary,
+            elapsed,
+        };
+        rest.finish(invocation, ended);
     }
     report::summary::print(&summary);
-    status
+    match then {
+        Then::End => status,
+        Then::Replace(program) => replace(invocation, &program),
+    }
 }
 
-/// Runs a future to its end and leaves behind what still hangs: a name look-up runs on a thread that nobody can stop,
-/// and dropping the runtime would wait for it.
-fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::System(format!("the runtime could not be started: {error}")))?;
-    let outcome = runtime.block_on(work);
-    runtime.shutdown_background();
-    outcome
+/// Becomes the program; what could not be is the end. The secrets of ours are not for it.
+fn replace(invocation: &Invocation, program: &Program) -> ExitStatus {
+    let mut env = Env::default();
+    env.remove.extend(names::secrets().map(OsString::from));
+    let error = Error::Program(program.replace(&env));
+    tell(invocation, &error);
+    error.exit_status()
 }
 
-/// The commands that speak with a database.
-async fn connecting(invocation: &Invocation, summary: &mut Summary) -> Result<(), Error> {
-    let shutdown = Shutdown::install()
-        .map_err(|error| Error::System(format!("signals cannot be handled: {error}")))?;
-    let metrics = Metrics::new()
-        .map_err(|error| Error::System(format!("metrics cannot be registered: {error}")))?;
+/// Why the end is not 0, on standard error and where the kubelet looks.
+fn tell(invocation: &Invocation, error: &Error) {
+    termination::print(error, invocation.config.log.is_json());
+    termination::write(&termination::message(error));
+}
+
+/// The commands that speak with a database, and what is left of them.
+fn connecting(
+    invocation: &Invocation,
+    summary: &mut Summary,
+) -> (Result<Then, Error>, Option<Rest>) {
+    let rest = match Rest::new() {
+        Ok(rest) => rest,
+        Err(error) => return (Err(error), None),
+    };
     let context = Context {
         invocation,
-        stop: Stop::new(shutdown, invocation.config.deadline),
+        stop: rest.stop(invocation.config.deadline),
         summary: RefCell::new(std::mem::take(summary)),
-        metrics,
+        metrics: rest.metrics.clone(),
     };
-    let outcome = match &invocation.command {
-        Command::Migrate => migrate::run(&context).await,
-        Command::Sidecar => sidecar::run(&context).await,
-        Command::Run { argv } => run::run(&context, argv).await,
-        Command::Exec { argv } => exec::run(&context, argv).await,
-        Command::Wait { until } => wait::run(&context, *until).await,
-        Command::Status { format, exit_code } => status::run(&context, *format, *exit_code).await,
-        Command::Baseline { to } => baseline::run(&context, to).await,
-        Command::Probe { .. } | Command::Install { .. } => Ok(()),
-    };
+    let outcome = rest.runtime.block_on(dispatch(&context));
     *summary = context.summary.into_inner();
-    outcome
+    (outcome, Some(rest))
+}
+
+async fn dispatch(context: &Context<'_>) -> Result<Then, Error> {
+    match &context.invocation.command {
+        Command::Run { argv } => return run::run(context, argv).await,
+        Command::Migrate => migrate::run(context).await?,
+        Command::Sidecar => sidecar::run(context).await?,
+        Command::Exec { argv } => exec::run(context, argv).await?,
+        Command::Wait { until } => wait::run(context, *until).await?,
+        Command::Status { format, exit_code } => status::run(context, *format, *exit_code).await?,
+        Command::Journal { format } => journal::run(context, *format).await?,
+        Command::Baseline { to } => baseline::run(context, to).await?,
+        Command::Probe { .. } | Command::Install { .. } => {}
+    }
+    Ok(Then::End)
 }
 
 // === impl Context ===

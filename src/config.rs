@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http;
 use crate::migration::{
     AheadPolicy, ChecksumPolicy, FormatSetting, OutOfOrder, Phase, TableName, TransactionMode,
 };
@@ -23,7 +24,6 @@ mod vars;
 pub use vars::Vars;
 
 use names::{Honour, Kind, SETTINGS, Unhonoured};
-use secret::Secret;
 
 /// The settings of one command, typed. In durations `None` is no limit.
 #[derive(Debug, Clone)]
@@ -83,9 +83,9 @@ pub struct Config {
     /// What the sidecar and who asks it need.
     pub serving: Serving,
     /// `SCHEMAGATE_PUSHGATEWAY_URL`.
-    pub pushgateway_url: Option<Secret<String>>,
+    pub pushgateway_url: Option<http::Target>,
     /// `SCHEMAGATE_QUIT_URL`.
-    pub quit_url: Option<Secret<String>>,
+    pub quit_url: Option<http::Target>,
     /// `schemagate/VERSION POD`, at most 63 bytes; the pod is `HOSTNAME`, where that is set.
     pub application_name: String,
     /// `SCHEMAGATE_LOG_FORMAT`, `SCHEMAGATE_LOG`.

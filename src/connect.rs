@@ -4,7 +4,7 @@
 //! [`Wait`] says, [`connect_once`] tries once. A [`Session`] has a task of its own that moves its bytes; [`classify`]
 //! tells what an error in the middle of a run means for it.
 //!
-//! This is the only module that dials. Sockets are opened here and handed to the client library, because the library
+//! This is the only module that dials databases. Sockets are opened here and handed to the client library, because the library
 //! knows neither all of libpq's settings nor when a session is lost for good.
 
 mod attempt;

@@ -1,17 +1,20 @@
 //! The one error that ends a command: what happened, what to do, which exit code. It only forwards what the modules
 //! know.
 
+mod exec;
+
 use std::time::Duration;
 
 use crate::{
     apply::{Failure, SqlFailure},
-    connect, duration,
+    child, connect, duration,
     exit::ExitStatus,
     install,
     lock::Holder,
     runner::{self, Interrupted},
     source,
     stop::Cause,
+    wrap,
 };
 
 /// Why a command ended otherwise than with 0.
@@ -23,10 +26,16 @@ pub enum Error {
     Connect(connect::Error),
     /// A run that migrates or looks.
     Run(runner::Error),
+    /// A run of another tool.
+    Exec(Box<wrap::Error>),
     /// `install`.
     Install(install::Error),
+    /// The command of `run` or `exec` cannot be run.
+    Program(child::Error),
     /// Pending, where the command was asked to be current.
     Pending(Vec<String>),
+    /// This role may not read the journal.
+    NoJournal,
     /// The schema is not what this image needs, where the command was asked to be current.
     Behind {
         /// What is missing.
@@ -61,7 +70,10 @@ impl Error {
             Self::Source(_) | Self::Refused { .. } => ExitStatus::Usage,
             Self::Connect(error) => error.exit_status(),
             Self::Run(error) => of_run(error),
+            Self::Exec(error) => exec::exit_status(error),
             Self::Install(error) => error.exit_status(),
+            Self::NoJournal => ExitStatus::Refused,
+            Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
@@ -74,10 +86,13 @@ impl Error {
             Self::Source(error) => error.to_string(),
             Self::Connect(error) => error.to_string(),
             Self::Run(error) => what(error),
+            Self::Exec(error) => exec::what(error),
             Self::Install(error) => error.to_string(),
+            Self::Program(error) => error.what(),
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
+            Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
             Self::Behind { what, .. }
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
@@ -91,8 +106,14 @@ impl Error {
             Self::Source(error) => error.help().to_owned(),
             Self::Connect(error) => connect_help(error),
             Self::Run(error) => next(error),
+            Self::Exec(error) => exec::next(error),
             Self::Install(error) => error.help().to_owned(),
+            Self::Program(error) => error.help().to_owned(),
             Self::Pending(_) => "run `schemagate migrate` with this image".to_owned(),
+            Self::NoJournal => {
+                "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
+                    .to_owned()
+            }
             Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
                 next.clone()
             }
@@ -112,12 +133,23 @@ impl Error {
         self.sql()?.detail.as_deref()
     }
 
+    /// The migration in whose SQL it ended.
+    pub fn failed_version(&self) -> Option<&str> {
+        self.sql().map(|sql| sql.version.as_str())
+    }
+
     fn sql(&self) -> Option<&SqlFailure> {
-        match self {
-            Self::Run(
-                runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql))
-                | runner::Error::LockRetries(sql),
-            ) => Some(sql),
+        let error = match self {
+            Self::Run(error) => error,
+            Self::Exec(error) => match error.as_ref() {
+                wrap::Error::Run(error) => error,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match error {
+            runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql))
+            | runner::Error::LockRetries(sql) => Some(sql),
             _ => None,
         }
     }
@@ -278,6 +310,12 @@ fn connect_help(error: &connect::Error) -> String {
 impl From<runner::Error> for Error {
     fn from(error: runner::Error) -> Self {
         Self::Run(error)
+    }
+}
+
+impl From<wrap::Error> for Error {
+    fn from(error: wrap::Error) -> Self {
+        Self::Exec(Box::new(error))
     }
 }
 

@@ -4,9 +4,11 @@ mod glance;
 pub mod journal;
 pub mod marker;
 mod noted;
+mod surroundings;
 
 pub use glance::glance;
 pub use noted::{Noted, noted};
+pub use surroundings::Surroundings;
 
 use std::{fmt, net::IpAddr};
 
@@ -92,6 +94,20 @@ pub enum Error {
     Answer(&'static str),
 }
 
+// === impl Journal ===
+
+impl Journal {
+    /// From [`JOURNAL_COLUMNS`].
+    fn of(schema: bool, usable: Option<&str>) -> Self {
+        match (usable, schema) {
+            (Some("t"), _) => Self::Usable,
+            (Some(_), _) => Self::Denied,
+            (None, true) => Self::NoTable,
+            (None, false) => Self::NoSchema,
+        }
+    }
+}
+
 // === impl Snapshot ===
 
 impl Snapshot {
@@ -162,9 +178,7 @@ impl Snapshot {
             user: text(7).unwrap_or_default().to_owned(),
             on_linux: flag(8),
             usual_defaults: flag(9),
-            remote: text(10)
-                .and_then(|address| address.parse::<IpAddr>().ok())
-                .is_some_and(|address| !address.is_loopback()),
+            remote: is_remote(text(10)),
             in_recovery: flag(2),
             shape: columns
                 .map(|columns| formats::shape(params.format, &params.table, columns))
@@ -175,16 +189,26 @@ impl Snapshot {
                 .filter_map(|row| row.first()?.as_deref())
                 .map(|json| formats::parse_row(params.format, json))
                 .collect::<Result<_, _>>()?,
-            journal: match (text(6), flag(5)) {
-                (Some("t"), _) => Journal::Usable,
-                (Some(_), _) => Journal::Denied,
-                (None, true) => Journal::NoTable,
-                (None, false) => Journal::NoSchema,
-            },
+            journal: Journal::of(flag(5), text(6)),
         };
         snapshot.rows.sort_by_key(|row| row.order);
         Ok(snapshot)
     }
+}
+
+/// What [`Journal::of`] reads: whether the schema is there, and whether the table may be used, NULL where it is not there.
+const JOURNAL_COLUMNS: &str = "\
+    EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \
+    (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+       AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p'))";
+
+/// Whether the server sees its client (`inet_client_addr()`) on another machine.
+fn is_remote(address: Option<&str>) -> bool {
+    address
+        .and_then(|address| address.parse::<IpAddr>().ok())
+        .is_some_and(|address| !address.is_loopback())
 }
 
 /// `pg_class` is asked by name instead of `to_regclass`, which refuses a schema without USAGE.
@@ -200,11 +224,7 @@ fn read_sql(params: &Params, rows: bool) -> String {
           WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p', 'v', 'f') \
           AND a.attnum > 0 AND NOT a.attisdropped), \
          EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {schema}), \
-         EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'schemagate'), \
-         (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-            AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
-          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-          WHERE n.nspname = 'schemagate' AND c.relname = 'journal' AND c.relkind IN ('r', 'p')), \
+         {JOURNAL_COLUMNS}, \
          CURRENT_USER, pg_catalog.version() LIKE '%linux%', \
          pg_catalog.current_setting('standard_conforming_strings') = 'on' \
          AND pg_catalog.current_setting('statement_timeout') = '0' \

@@ -22,13 +22,18 @@
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
-//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that opens sockets | no |
+//! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
+//! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`child`] | another program: found, run below us, or run in our place | no |
+//! | [`wrap`] | the life of a run of another tool | no |
+//! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
 //! | [`install`] | copying the executable | no |
 //! | [`config`], [`cli`], [`telemetry`] | settings, flags, the log | no |
 //! | [`error`], [`report`] | what ended a command, in words | no |
@@ -51,6 +56,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -60,6 +66,8 @@ pub mod error;
 pub mod exit;
 pub mod formats;
 pub mod history;
+pub mod hold;
+pub mod http;
 pub mod install;
 pub mod lock;
 pub mod metrics;
@@ -67,6 +75,7 @@ pub mod migration;
 pub mod plan;
 pub mod problem;
 pub mod progress;
+pub mod push;
 pub mod report;
 pub mod runner;
 pub mod serve;
@@ -77,3 +86,4 @@ pub mod stop;
 pub mod telemetry;
 pub mod watch;
 pub mod wire;
+pub mod wrap;

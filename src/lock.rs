@@ -6,8 +6,16 @@
 //! (advisory locks are re-entrant within one session only). Nobody ever blocks in `pg_advisory_lock`: a blocked
 //! session holds a snapshot, and a concurrent index build in the pod that works would wait for it for ever.
 
+use std::time::Duration;
+
 pub mod holder;
 pub mod key;
 
-pub use holder::{Holder, Patience, label};
+pub use holder::{Holder, Patience, command_label, label};
 pub use key::LockKeys;
+
+/// The server ends a session that holds the lock idly after this time without a sign of life.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often such a session gives one.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);

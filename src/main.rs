@@ -2,9 +2,12 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use schemagate::{cli, commands, exit::ExitStatus, report::termination, telemetry};
+use schemagate::{child::guard, cli, commands, exit::ExitStatus, report::termination, telemetry};
 
 fn main() -> ExitCode {
+    if guard::is_asked(std::env::args_os()) {
+        return guard::run();
+    }
     std::panic::set_hook(Box::new(|panic| {
         let message = format!(
             "schemagate: exit {}: a bug: {panic}\nwhat to do: please report it with this message; the database rolls \
@@ -13,7 +16,10 @@ fn main() -> ExitCode {
         );
         // Nobody is left to tell that standard error is closed.
         let _ = std::io::stderr().write_all(message.as_bytes());
-        termination::write(&message);
+        // What a health check says is no reason for the container's end.
+        if !cli::asks_probe(&std::env::args_os().collect::<Vec<_>>()) {
+            termination::write(&message);
+        }
         std::process::exit(ExitStatus::Bug.code().into());
     }));
     let status = match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -23,8 +29,12 @@ fn main() -> ExitCode {
         }
         Err(exit) => {
             exit.print();
-            if exit.status != ExitStatus::Done {
+            // `Other` is the end of `probe`.
+            if !matches!(exit.status, ExitStatus::Done | ExitStatus::Other(_)) {
                 termination::write(&exit.text);
+            }
+            if let Some(url) = &exit.quit {
+                commands::finish::after_refusal(url);
             }
             exit.status
         }

@@ -3,15 +3,22 @@
 //!
 //! Text format 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
+mod waiting;
+
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    TextEncoder, proto::MetricFamily,
 };
+
+use waiting::Waiting;
 
 use crate::{connect, progress::State, runner::Event};
 
@@ -23,6 +30,29 @@ const BUCKETS: [f64; 12] = [
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The values of the label `status`: the states of a migration as `status` calls them, with `_` for a blank, then the
+/// rows that no migration of this image has.
+pub const STATUSES: [&str; 9] = [
+    "applied",
+    "changed",
+    "pending",
+    "deferred",
+    "out_of_order",
+    "ignored",
+    "failed",
+    "ahead",
+    "missing",
+];
+
+/// What a command that never asked for the schema does not know.
+const OF_THE_SCHEMA: [&str; 4] = [READY, STATE, MIGRATIONS, SCHEMA_VERSION];
+
+const READY: &str = "schemagate_ready";
+const STATE: &str = "schemagate_state";
+const MIGRATIONS: &str = "schemagate_migrations";
+const SCHEMA_VERSION: &str = "schemagate_schema_version_info";
+const LAST_SUCCESS: &str = "schemagate_last_success_timestamp_seconds";
+
 /// What is true now, as opposed to what has happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts<'a> {
@@ -32,7 +62,8 @@ pub struct Facts<'a> {
     pub ready: bool,
     /// The state of the contract.
     pub state: Option<State>,
-    /// How many migrations are in which state, as `status` calls it.
+    /// How many migrations are in which state, as `status` calls it or as in [`STATUSES`]. Where it holds any, those that
+    /// it leaves out are shown as 0, so that an alert sees the difference between none and unknown.
     pub migrations: Vec<(&'a str, usize)>,
     /// The newest applied migration.
     pub version: Option<&'a str>,
@@ -58,8 +89,10 @@ struct Inner {
     last_success: Gauge,
     last_run: Gauge,
     connect_attempts: IntCounter,
-    /// Since when the lock is elsewhere.
-    waiting: Mutex<Option<Instant>>,
+    /// For `lock_wait`, which is filled in when it is asked for: a wait that goes on counts too.
+    waiting: Mutex<Waiting>,
+    /// Whether the last attempt to reach the database succeeded.
+    answered: AtomicBool,
     /// Gauges of one answer must not meet those of another.
     rendering: Mutex<()>,
 }
@@ -90,25 +123,25 @@ impl Metrics {
             )?,
             ready: int_gauge(
                 &registry,
-                "schemagate_ready",
+                READY,
                 "Whether the schema is what this image needs (1) or not (0).",
             )?,
             state: int_gauges(
                 &registry,
-                "schemagate_state",
+                STATE,
                 "The state that the schema is in: 1 for that one, 0 for the others.",
                 "state",
             )?,
             migrations: int_gauges(
                 &registry,
-                "schemagate_migrations",
-                "Number of migrations by status, when the history was last seen.",
+                MIGRATIONS,
+                "Number of migrations by status, as the history was last seen; ahead and missing are rows without a file.",
                 "status",
             )?,
             schema_version: {
                 let gauge = GaugeVec::new(
                     Opts::new(
-                        "schemagate_schema_version_info",
+                        SCHEMA_VERSION,
                         "The newest applied migration of this image, always 1.",
                     ),
                     &["version"],
@@ -124,7 +157,7 @@ impl Metrics {
             failed: counter(
                 &registry,
                 "schemagate_migrations_failed_total",
-                "Runs of this process that ended because a migration failed.",
+                "Migrations that failed in this process; each ends its run.",
             )?,
             durations: {
                 let histogram = Histogram::with_opts(
@@ -145,7 +178,7 @@ impl Metrics {
             lock_wait: gauge(
                 &registry,
                 "schemagate_lock_wait_seconds",
-                "How long this process has waited for the lock of others, in seconds.",
+                "How long this process has waited in all while another held the lock, in seconds.",
             )?,
             lock_retries: counter(
                 &registry,
@@ -154,7 +187,7 @@ impl Metrics {
             )?,
             last_success: gauge(
                 &registry,
-                "schemagate_last_success_timestamp_seconds",
+                LAST_SUCCESS,
                 "When a run of this process last ended well, in seconds since 1970; 0 before.",
             )?,
             last_run: gauge(
@@ -165,9 +198,10 @@ impl Metrics {
             connect_attempts: counter(
                 &registry,
                 "schemagate_connect_attempts_total",
-                "Attempts of this process to reach the database.",
+                "Attempts of this process to reach the database, those that succeeded included.",
             )?,
             waiting: Mutex::default(),
+            answered: AtomicBool::default(),
             rendering: Mutex::default(),
             registry,
         };
@@ -178,37 +212,47 @@ impl Metrics {
     pub fn event(&self, event: &Event<'_>, slow: Option<Duration>) {
         let inner = &*self.0;
         match event {
-            Event::Connect(connect::Event::Failed { .. } | connect::Event::Connected { .. }) => {
+            Event::Connect(connect::Event::Connected { .. }) => {
                 self.connect_attempt();
+                inner.answered.store(true, Ordering::Relaxed);
             }
-            Event::LockElsewhere { .. } => {
-                let mut waiting = lock(&inner.waiting);
-                let since = waiting.get_or_insert_with(Instant::now);
-                let waited = since.elapsed().as_secs_f64();
-                *since = Instant::now();
-                inner.lock_wait.add(waited);
+            Event::Connect(connect::Event::Failed { .. }) => {
+                self.connect_attempt();
+                self.lost();
             }
-            Event::LockTaken { .. } | Event::RunStarted { .. } => self.waited(),
+            Event::Lost { .. } => self.lost(),
+            Event::LockElsewhere { .. } => lock(&inner.waiting).begin(Instant::now()),
+            Event::LockTaken { .. } | Event::RunStarted { .. } => self.waited(Duration::ZERO),
             Event::Applied { elapsed, .. } => {
+                // Behind a pooler the lock is taken by the message that applies, which tells nothing before its end.
+                self.waited(*elapsed);
                 inner.applied.inc();
                 inner.durations.observe(elapsed.as_secs_f64());
                 if slow.is_some_and(|slow| *elapsed > slow) {
                     inner.slow.inc();
                 }
             }
-            Event::Retry { .. } => inner.lock_retries.inc(),
+            Event::Retry { .. } => {
+                self.waited(Duration::ZERO);
+                inner.lock_retries.inc();
+            }
             _ => {}
         }
     }
 
-    /// An attempt to reach the database outside of a run.
+    /// An attempt to reach the database that no event tells: outside of a run, or the last one, which ends it.
     pub fn connect_attempt(&self) {
         self.0.connect_attempts.inc();
     }
 
+    /// Whether the database answered when a run last tried to reach it.
+    pub fn database_answered(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
     /// The end of a run that took `elapsed`.
     pub fn run_ended(&self, outcome: RunEnd, elapsed: Duration) {
-        self.waited();
+        self.waited(Duration::ZERO);
         self.0.last_run.set(elapsed.as_secs_f64());
         match outcome {
             RunEnd::Well => {
@@ -223,6 +267,28 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub fn render(&self, facts: &Facts<'_>) -> String {
+        encode(&self.gather(facts))
+    }
+
+    /// The text that a one-shot command leaves behind at a Pushgateway, where others read it long after.
+    ///
+    /// `facts` is `None` for a command that does not ask for the schema; then nothing is said of it. A run that did not end
+    /// well says nothing of the last success, so that the gateway goes on showing the one before.
+    pub fn render_for_push(&self, facts: Option<&Facts<'_>>) -> String {
+        let unknown = Facts {
+            database_up: self.database_answered(),
+            ..Facts::default()
+        };
+        let succeeded = self.0.last_success.get() > 0.0;
+        let mut families = self.gather(facts.unwrap_or(&unknown));
+        families.retain(|family| match family.name() {
+            LAST_SUCCESS => succeeded,
+            name => facts.is_some() || !OF_THE_SCHEMA.contains(&name),
+        });
+        encode(&families)
+    }
+
+    fn gather(&self, facts: &Facts<'_>) -> Vec<MetricFamily> {
         let inner = &*self.0;
         let _alone = lock(&inner.rendering);
         inner.database_up.set(facts.database_up.into());
@@ -232,26 +298,45 @@ impl Metrics {
             gauge.set((facts.state == Some(state)).into());
         }
         inner.migrations.reset();
+        if !facts.migrations.is_empty() {
+            for status in STATUSES {
+                inner.migrations.with_label_values(&[status]).set(0);
+            }
+        }
         for (status, count) in &facts.migrations {
-            let gauge = inner.migrations.with_label_values(&[status]);
+            let gauge = inner
+                .migrations
+                .with_label_values(&[&status.replace(' ', "_")]);
             gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         inner.schema_version.reset();
         if let Some(version) = facts.version {
             inner.schema_version.with_label_values(&[version]).set(1.0);
         }
-        let mut text = String::new();
-        // Writing to a string cannot fail; a family without a value is left out.
-        let _ = TextEncoder::new().encode_utf8(&inner.registry.gather(), &mut text);
-        text
+        let waited = lock(&inner.waiting).total(Instant::now());
+        inner.lock_wait.set(waited.as_secs_f64());
+        inner.registry.gather()
     }
 
-    /// The lock is no longer waited for.
-    fn waited(&self) {
-        if let Some(since) = lock(&self.0.waiting).take() {
-            self.0.lock_wait.add(since.elapsed().as_secs_f64());
-        }
+    /// The lock is no longer waited for, since so long.
+    fn waited(&self, since: Duration) {
+        let now = Instant::now();
+        lock(&self.0.waiting).end(now.checked_sub(since).unwrap_or(now));
     }
+
+    /// The database does not answer: it is waited for, and no longer the lock.
+    fn lost(&self) {
+        self.0.answered.store(false, Ordering::Relaxed);
+        self.waited(Duration::ZERO);
+    }
+}
+
+/// Text format 0.0.4; a family without a value is left out.
+fn encode(families: &[MetricFamily]) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = TextEncoder::new().encode_utf8(families, &mut text);
+    text
 }
 
 /// How a run ended, as far as metrics tell it apart.
@@ -259,7 +344,7 @@ impl Metrics {
 pub enum RunEnd {
     /// Done, or nothing to do.
     Well,
-    /// A migration failed in SQL.
+    /// A migration failed, or the tool under `exec`.
     MigrationFailed,
     /// Anything else.
     Otherwise,
@@ -305,61 +390,4 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, pr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_of_the_contract_is_there() {
-        let metrics = Metrics::new().unwrap();
-        metrics.run_ended(RunEnd::MigrationFailed, Duration::from_millis(1500));
-        let text = metrics.render(&Facts {
-            database_up: true,
-            ready: false,
-            state: Some(State::Failed),
-            migrations: vec![("applied", 3), ("failed", 1)],
-            version: Some("0003_\"x\"\n"),
-        });
-        for line in [
-            concat!(
-                "schemagate_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
-            "schemagate_database_up 1",
-            "schemagate_ready 0",
-            "schemagate_state{state=\"failed\"} 1",
-            "schemagate_state{state=\"ready\"} 0",
-            "schemagate_migrations{status=\"applied\"} 3",
-            "schemagate_schema_version_info{version=\"0003_\\\"x\\\"\\n\"} 1",
-            "schemagate_migrations_applied_total 0",
-            "schemagate_migrations_failed_total 1",
-            "schemagate_migration_duration_seconds_count 0",
-            "schemagate_slow_migrations_total 0",
-            "schemagate_lock_wait_seconds 0",
-            "schemagate_lock_retries_total 0",
-            "schemagate_last_success_timestamp_seconds 0",
-            "schemagate_last_run_duration_seconds 1.5",
-            "schemagate_connect_attempts_total 0",
-        ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line} is not in\n{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_longer_true_is_gone() {
-        let metrics = Metrics::new().unwrap();
-        metrics.render(&Facts {
-            migrations: vec![("pending", 2)],
-            version: Some("0001"),
-            ..Facts::default()
-        });
-        let text = metrics.render(&Facts::default());
-        assert!(
-            !text.contains("0001") && !text.contains("pending\"} 2"),
-            "{text}"
-        );
-    }
-}
+mod tests;

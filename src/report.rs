@@ -1,5 +1,6 @@
-//! What people and machines are told: the log's lines, the end of a run, the sum of a run, the table of `status`.
+//! What people and machines are told: the log's lines, the end of a run, the sum of a run, the tables of `status`.
 
+pub mod journal;
 pub mod log;
 pub mod marker;
 pub mod status;

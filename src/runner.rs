@@ -8,6 +8,7 @@ mod again;
 mod error;
 mod event;
 mod look;
+mod queue;
 mod write;
 
 use std::{
@@ -22,12 +23,13 @@ pub use look::{
     Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
     stopped,
 };
+pub use queue::Queue;
 
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
     connect::{self, Backoff, Canceller, Session, Wait},
     history::{self, Snapshot, journal::Author},
-    lock::{Holder, LockKeys, Patience},
+    lock::{Holder, LockKeys},
     migration::{Migration, TransactionMode},
     plan::{Plan, Policy},
     source::Source,
@@ -123,8 +125,7 @@ pub struct Runner<'a> {
     waited: bool,
     started: bool,
     pause: Backoff,
-    queue: Backoff,
-    patience: Option<Patience>,
+    queue: Queue,
 }
 
 /// How one attempt ended.
@@ -167,8 +168,7 @@ pub async fn run(
         waited: false,
         started: false,
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
-        queue: Backoff::connecting(),
-        patience: None,
+        queue: Queue::new(),
     };
     // How much was done when the first request went out: a statement that ended well was not cancelled.
     let before = Cell::new(None);
@@ -247,7 +247,10 @@ impl Runner<'_> {
     async fn attempt(&mut self) -> Result<Step, Error> {
         let (session, looked) = self.connect().await?;
         let outcome = match looked {
-            First::Current(plan) => Ok(Step::Finished(plan)),
+            First::Current(plan) => {
+                (self.on_event)(Event::Planned(&plan));
+                Ok(Step::Finished(plan))
+            }
             First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
             First::Looked(Err(error)) => Err(Error::History(error)),
         };

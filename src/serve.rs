@@ -16,7 +16,10 @@ mod connections;
 mod listen;
 pub mod page;
 pub mod route;
+mod socket;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt, io,

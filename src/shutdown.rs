@@ -14,6 +14,8 @@ use crate::exit::ExitStatus;
 /// A handle that knows of the first signal. Clones know the same.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
+    /// Whether a signal ends the process from inside its handler.
+    armed: Arc<AtomicBool>,
     /// Written by the signal's handler: the number of the last signal, 0 before any.
     last: Arc<AtomicUsize>,
     /// Wakes whoever waits.
@@ -86,16 +88,23 @@ impl Shutdown {
             };
             let _ = sender.send(Some(signal));
         });
-        Ok(Self { last, first })
+        Ok(Self { armed, last, first })
     }
 
     /// A handle that no signal ever reaches, for tests: signals are the whole process's.
     #[cfg(test)]
     pub(crate) fn silent() -> Self {
         Self {
+            armed: Arc::default(),
             last: Arc::default(),
             first: watch::channel(None).1,
         }
+    }
+
+    /// From here on every signal ends the process, as the second always does: for a process that has nothing left to
+    /// stop, and that will soon listen no more.
+    pub fn end_at_once(&self) {
+        self.armed.store(true, Ordering::SeqCst);
     }
 
     /// Waits for the first signal; answers at once when it has come already. May be called again.
@@ -182,6 +191,18 @@ mod tests {
 
     #[test]
     #[ignore = "the child of others"]
+    fn child_that_has_nothing_left() {
+        runtime().block_on(async {
+            let shutdown = Shutdown::install().unwrap();
+            shutdown.end_at_once();
+            assert_eq!(shutdown.received(), None);
+            say("ready");
+            std::thread::sleep(Duration::from_mins(1));
+        });
+    }
+
+    #[test]
+    #[ignore = "the child of others"]
     fn child_that_is_busy() {
         runtime().block_on(async {
             let shutdown = Shutdown::install().unwrap();
@@ -219,6 +240,15 @@ mod tests {
             expect(&mut lines, name);
             assert_eq!(process.try_wait().unwrap(), None);
             send(&process, second);
+            assert_eq!(process.wait().unwrap().code(), Some(code));
+        }
+    }
+
+    #[test]
+    fn the_first_ends_a_process_that_has_nothing_left() {
+        for (signal, code) in [("TERM", 143), ("INT", 130)] {
+            let (mut process, _lines) = start("shutdown::tests::child_that_has_nothing_left");
+            send(&process, signal);
             assert_eq!(process.wait().unwrap().code(), Some(code));
         }
     }

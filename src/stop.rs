@@ -115,6 +115,13 @@ impl Stop {
             .or_else(|| passed.then_some(Cause::Deadline))
     }
 
+    /// The last question before this process becomes another program: whether it must stop. A signal that comes after
+    /// the answer ends it at once, so that none is lost.
+    pub fn last_cause(&self) -> Option<Cause> {
+        self.shutdown.end_at_once();
+        self.cause()
+    }
+
     /// Runs `work` until it ends or must stop. Then `cancel` is called, again and again, until the work has noticed.
     ///
     /// With nothing to cancel the work is dropped at once, and after 4 s in any case.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use crate::{formats::ALREADY_APPLIED, sql::FENCE_SAVEPOINT as SAVEPOINT};
 use crate::{
-    lock::LockKeys,
+    lock::{IDLE_LIMIT, LockKeys},
     migration::{quote_ident, quote_literal},
 };
 
@@ -31,9 +31,6 @@ const READABLE: [(&str, &str); 2] = [
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
 ];
-
-/// A session that holds the lock idly is ended by the server after this time without a sign of life.
-const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything about a session that the text depends on.
 #[derive(Debug, Clone)]

@@ -145,7 +145,8 @@ fn status_arguments() -> Vec<Arg> {
         Arg::new("history")
             .long("history")
             .action(ArgAction::SetTrue)
-            .hide(true),
+            .conflicts_with("exit-code")
+            .help("Print the journal instead: who did what, when"),
     ]
 }
 

@@ -152,6 +152,7 @@ pub(super) const TOPICS: [Topic; 9] = [
                 "schemagate status --exit-code",
                 "ends with 8 while something is pending",
             ),
+            ("schemagate status --history", "who did what, when"),
         ],
         codes: &[
             ExitStatus::Done,
@@ -225,6 +226,9 @@ pub(super) fn epilogue(topic: &Topic) -> String {
             )
     });
     push_codes(&mut text, codes);
+    if matches!(topic.name, "run" | "exec") {
+        text.push_str("  else the command's own once it has started, 128 + n for a signal\n");
+    }
     text
 }
 

@@ -40,6 +40,10 @@ fn commands() {
                 until: Until::Schema,
             },
         ),
+        (
+            "status --history --format json",
+            Command::Journal { format: json },
+        ),
         ("sidecar", Command::Sidecar),
         (
             "run --auto-migrate -- app --role x -- -y",
@@ -270,7 +274,6 @@ fn what_comes_later_is_said() {
         refused(&format!("{name} --help"), &[], &["later release"]);
         refused(&format!("{name} -x y -- a b --c"), &[], &["later release"]);
     }
-    refused("status --history", &[], &["later release"]);
 }
 
 #[test]

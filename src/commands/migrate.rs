@@ -14,7 +14,6 @@ use crate::{
 pub async fn run(context: &Context<'_>) -> Result<(), Error> {
     let Context {
         invocation,
-        stop,
         summary,
         ..
     } = context;
@@ -26,8 +25,18 @@ pub async fn run(context: &Context<'_>) -> Result<(), Error> {
     if invocation.config.dry_run {
         return dry_run(context, &source, &params).await;
     }
+    apply(context, &source, &mut params).await
+}
+
+/// Applies what is pending, or finds that another pod did.
+pub(super) async fn apply(
+    context: &Context<'_>,
+    source: &Source,
+    params: &mut Params,
+) -> Result<(), Error> {
+    let Context { stop, summary, .. } = context;
     let done = RefCell::new(Vec::new());
-    let outcome = runner::run(&mut params, &source, stop, &done, &mut |event| {
+    let outcome = runner::run(params, source, stop, &done, &mut |event| {
         if let Event::Planned(plan) = &event {
             summary.borrow_mut().planned(&source.migrations, plan);
         }
@@ -49,7 +58,11 @@ pub async fn run(context: &Context<'_>) -> Result<(), Error> {
 }
 
 /// Prints what would run, or refuses what a run would refuse; writes nothing and takes no lock.
-async fn dry_run(context: &Context<'_>, source: &Source, params: &Params) -> Result<(), Error> {
+pub(super) async fn dry_run(
+    context: &Context<'_>,
+    source: &Source,
+    params: &Params,
+) -> Result<(), Error> {
     let Context { stop, summary, .. } = context;
     let (snapshot, session) = runner::look(params, stop, &mut |event| context.tell(&event)).await?;
     let plan = runner::plan_of(source, &snapshot, &params.policy)?;

@@ -80,10 +80,7 @@ pub fn params(
         connect,
         wait,
         lock_key: config.lock_key,
-        lock_wait: match config.lock_wait {
-            config::LockWait::Off => LockWait::Off,
-            config::LockWait::For(limit) => LockWait::For(limit),
-        },
+        lock_wait: lock_wait(config),
         limits: Limits {
             lock: config.lock_timeout,
             statement: config.statement_timeout,
@@ -91,14 +88,27 @@ pub fn params(
         lock_retries: config.lock_retries,
         transaction: config.transaction,
         policy: policy(config, source),
-        author: Author {
-            run: uuid::Uuid::new_v4(),
-            history: history.table.to_string(),
-            pod: invocation.vars.get("HOSTNAME").unwrap_or_default(),
-            app_version: config.app_version.clone(),
-        },
+        author: author(invocation, history.table.to_string()),
         application_name: config.application_name.clone(),
         history,
         task: Task::Migrate,
+    }
+}
+
+/// How long to queue for the lock.
+pub fn lock_wait(config: &Config) -> LockWait {
+    match config.lock_wait {
+        config::LockWait::Off => LockWait::Off,
+        config::LockWait::For(limit) => LockWait::For(limit),
+    }
+}
+
+/// Who writes the journal.
+pub fn author(invocation: &Invocation, history: String) -> Author {
+    Author {
+        run: uuid::Uuid::new_v4(),
+        history,
+        pod: invocation.vars.get("HOSTNAME").unwrap_or_default(),
+        app_version: invocation.config.app_version.clone(),
     }
 }

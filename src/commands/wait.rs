@@ -218,3 +218,63 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(timeout: Option<u64>) -> Waiting {
+        let wait = Wait {
+            enabled: true,
+            timeout: timeout.map(Duration::from_secs),
+            auth_grace: Duration::from_secs(10),
+        };
+        Waiting::new(wait, None)
+    }
+
+    #[test]
+    fn the_first_look_may_take_all_the_time_and_the_others_a_part() {
+        let mut waiting = waiting(Some(600));
+        assert_eq!(waiting.for_look(), waiting.wait);
+        waiting.seen = Some(Seen::default());
+        let part = Some(LOOK_LIMIT + Duration::from_secs(10));
+        assert_eq!(waiting.for_look().timeout, part);
+        assert_eq!(waiting.for_look().auth_grace, waiting.wait.auth_grace);
+        waiting.end = Some(waiting.began);
+        assert_eq!(waiting.for_look().timeout, Some(LAST_LOOK));
+        waiting.end = None;
+        assert_eq!(waiting.for_look().timeout, part);
+    }
+
+    #[test]
+    fn pauses_end_with_the_time() {
+        assert!(waiting(None).pause().is_some());
+        assert!(waiting(Some(600)).pause().is_some());
+        assert!(waiting(Some(0)).pause().is_none());
+        let mut once = waiting(Some(600));
+        once.wait.enabled = false;
+        assert!(once.pause().is_none());
+    }
+
+    #[test]
+    fn what_may_pass_is_what_was_answered_before() {
+        let unreachable = || {
+            let source = std::io::ErrorKind::ConnectionRefused.into();
+            let peer = "db".to_owned();
+            Error::Run(runner::Error::Connect(connect::Error::Io { peer, source }))
+        };
+        let refused = || {
+            let peer = "db".to_owned();
+            Error::Run(runner::Error::Connect(connect::Error::TlsNotOffered {
+                peer,
+            }))
+        };
+        let mut waiting = waiting(None);
+        assert!(!waiting.may_pass(&unreachable()));
+        waiting.seen = Some(Seen::default());
+        assert!(waiting.may_pass(&unreachable()));
+        assert!(!waiting.may_pass(&refused()));
+        waiting.wait.enabled = false;
+        assert!(!waiting.may_pass(&unreachable()));
+    }
+}

@@ -151,9 +151,27 @@ pub const LIBPQ: [&str; 29] = [
 
 pub use super::table::SETTINGS;
 
+/// Where what ends by itself says that it has ended.
+pub const QUIT_URL: &str = "SCHEMAGATE_QUIT_URL";
+
+/// Whether a command ends by itself, and tells others about it: the Pushgateway, the proxy of a mesh.
+pub fn is_one_shot(command: &str) -> bool {
+    find(QUIT_URL).is_some_and(|setting| setting.commands.contains(&command))
+}
+
 /// The setting with this variable's name.
 pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// Our variables that hold a secret or name one: not for a program that we start.
+pub fn secrets() -> impl Iterator<Item = &'static str> {
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| matches!(setting.kind, Kind::Hidden(_)))
+        .map(|setting| setting.name);
+    let connections = CONNECTIONS.iter().map(|connection| connection.name);
+    settings.chain(connections.filter(|name| name.starts_with(PREFIX)))
 }
 
 // === impl Setting ===
@@ -219,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_ours_alone() {
+        let mut secrets: Vec<&str> = secrets().collect();
+        secrets.sort_unstable();
+        assert_eq!(
+            secrets,
+            [
+                "SCHEMAGATE_DATABASE_URL",
+                "SCHEMAGATE_DATABASE_URL_FILE",
+                "SCHEMAGATE_PUSHGATEWAY_URL",
+                "SCHEMAGATE_QUIT_URL",
+            ]
+        );
+    }
+
+    #[test]
     fn names_are_unique_and_commands_exist() {
         for (index, setting) in SETTINGS.iter().enumerate() {
             assert!(
@@ -234,6 +267,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_stays_or_becomes_another_is_no_one_shot() {
+        for (command, expected) in [
+            ("migrate", true),
+            ("exec", true),
+            ("wait", true),
+            ("baseline", true),
+            ("verify", true),
+            ("run", false),
+            ("sidecar", false),
+            ("probe", false),
+            ("status", false),
+            ("install", false),
+        ] {
+            assert_eq!(is_one_shot(command), expected, "{command}");
+        }
+        let push = find("SCHEMAGATE_PUSHGATEWAY_URL").unwrap();
+        assert_eq!(push.commands, find(QUIT_URL).unwrap().commands);
     }
 
     #[test]

@@ -10,6 +10,11 @@ const CONNECTS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "exec", "plan", "verify",
     "validate", "repair", "down", "doctor",
 ];
+/// Everything that waits for the database for a limited time: the sidecar waits without end.
+const WAITS: &[&str] = &[
+    "migrate", "status", "wait", "baseline", "run", "exec", "plan", "verify", "validate", "repair",
+    "down", "doctor",
+];
 /// Everything that compares the folder with the history.
 const READS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "validate",
@@ -101,7 +106,7 @@ pub static SETTINGS: [Setting; 43] = [
         "wait",
         Value("true"),
         Bool,
-        CONNECTS,
+        WAITS,
         "wait for the database; `false`: one attempt",
     ),
     row(
@@ -109,15 +114,15 @@ pub static SETTINGS: [Setting; 43] = [
         "wait-timeout",
         Value("2m"),
         Text("DURATION"),
-        CONNECTS,
-        "how long to wait for the database",
+        WAITS,
+        "how long to wait for the database; with `wait --for schema`, for the schema",
     ),
     row(
         "SCHEMAGATE_AUTH_GRACE",
         "auth-grace",
         Value("10s"),
         Text("DURATION"),
-        CONNECTS,
+        WAITS,
         "how long refused credentials are tried again",
     ),
     row(

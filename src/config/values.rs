@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::secret::Secret;
 use crate::duration;
+use crate::http::Target;
 use crate::migration::{FormatSetting, TableName};
 
 /// The longest name PostgreSQL keeps: it cuts longer ones without an error.
@@ -95,17 +95,8 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The URL of something that speaks HTTP; it may hold a password.
-pub(super) fn http_url(text: &str) -> Result<Secret<String>, String> {
-    const EXPECTED: &str = "http://host:port/path or https://host:port/path is accepted";
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"))
-        .ok_or(EXPECTED)?;
-    let strange = |c: char| c.is_whitespace() || c.is_control();
-    if rest.is_empty() || rest.starts_with('/') || text.contains(strange) {
-        return Err(EXPECTED.to_owned());
-    }
-    Ok(Secret::new(text.to_owned()))
+pub(super) fn http_url(text: &str) -> Result<Target, String> {
+    Target::parse(text).map_err(ToOwned::to_owned)
 }
 
 /// A role's name as it stands in the catalog.
@@ -300,22 +291,9 @@ mod tests {
 
     #[test]
     fn urls_of_http() {
-        for text in [
-            "http://127.0.0.1:15020/quitquitquit",
-            "https://u:p@push.example/x",
-        ] {
-            assert_eq!(http_url(text).unwrap().expose(), text);
-        }
-        for text in [
-            "",
-            "http://",
-            "http:///x",
-            "ftp://a",
-            "localhost:4191",
-            "http://a b",
-        ] {
-            assert!(http_url(text).is_err(), "{text:?}");
-        }
+        let target = http_url("https://u:hunter2@push.example/x").unwrap();
+        assert_eq!(target.to_string(), "https://push.example");
+        assert!(http_url("localhost:4191").is_err());
         assert!(interval("0").is_err());
         assert_eq!(interval("3s"), Ok(Duration::from_secs(3)));
     }

@@ -1,7 +1,7 @@
 //! What was given: the environment, with the flags laid over it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::env;
 use super::names::{CONNECTIONS, LIBPQ, PREFIX, SETTINGS, find};
@@ -55,6 +55,12 @@ impl Vars {
         self.raw(name)
             .filter(|value| !value.trim().is_empty())
             .map(ToOwned::to_owned)
+    }
+
+    /// The value of a variable that need not be text, such as PATH; empty is a value.
+    pub fn os(&self, name: &str) -> Option<&OsStr> {
+        let given = self.given.get(OsStr::new(name))?;
+        Some(given.value.expose())
     }
 
     /// How to call a variable in a message: the flag, where it was given as one.

@@ -32,7 +32,11 @@ pub struct Params {
 #[derive(Debug, Clone)]
 enum Url {
     None,
-    Inline(Settings),
+    Inline {
+        settings: Settings,
+        /// For a program that is to reach the same database.
+        written: Secret,
+    },
     /// Read again at every attempt.
     File {
         variable: &'static str,
@@ -162,6 +166,12 @@ impl Params {
             .map(|target| DatabaseLabel::of(&target))
     }
 
+    /// The database's name, also where it stands in a file, which is read for it; `None` where that cannot be done.
+    pub fn database_name(&self) -> Option<String> {
+        let target = self.target(&self.files().ok()?).ok()?;
+        Some(DatabaseLabel::of(&target).database)
+    }
+
     /// Everything for one attempt. Reads the files.
     pub(super) fn resolve(&self) -> Result<Arc<Target>, Error> {
         let files = self.files()?;
@@ -180,7 +190,7 @@ impl Params {
     fn files(&self) -> Result<Settings, Error> {
         let mut settings = match &self.url {
             Url::File { variable, path } => self.url_file(variable, path)?,
-            Url::None | Url::Inline(_) => Settings::default(),
+            Url::None | Url::Inline { .. } => Settings::default(),
         };
         let all = self.inline_url().over(&settings).over(&self.variables);
         if let Some(section) = all.value("service") {
@@ -221,7 +231,7 @@ impl Params {
 
     fn inline_url(&self) -> Settings {
         match &self.url {
-            Url::Inline(settings) => settings.clone(),
+            Url::Inline { settings, .. } => settings.clone(),
             Url::None | Url::File { .. } => Settings::default(),
         }
     }
@@ -260,7 +270,8 @@ impl Url {
                 }
                 (Some(text), None) => {
                     let (settings, warnings) = url::parse(inline, &text)?;
-                    return Ok((Self::Inline(settings), warnings));
+                    let written = Secret::new(text.trim());
+                    return Ok((Self::Inline { settings, written }, warnings));
                 }
                 (None, Some(path)) => {
                     let path = path.into();
@@ -334,5 +345,6 @@ impl fmt::Display for DatabaseLabel {
     }
 }
 
+mod handed;
 #[cfg(test)]
 mod tests;

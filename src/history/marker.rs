@@ -75,9 +75,7 @@ impl Marker {
     /// [`Error::Journal`], with the missing privilege told by [`Error::help`].
     pub async fn look(&self, client: &Client, role: Option<&str>) -> Result<MarkerState, Error> {
         let source = match ask(client, role, &self.select_sql()).await {
-            Ok(rows) => {
-                return rows.first().map_or(Ok(MarkerState::Absent), state);
-            }
+            Ok(rows) => return MarkerState::of(&rows),
             Err(error) => error,
         };
         let is = |state: SqlState| source.code() == Some(&state);
@@ -113,6 +111,15 @@ impl Marker {
 // === impl MarkerState ===
 
 impl MarkerState {
+    /// From the answer to [`Marker::select_sql`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Answer`] for rows of another question.
+    pub fn of(rows: &[wire::Row]) -> Result<Self, Error> {
+        rows.first().map_or(Ok(Self::Absent), state)
+    }
+
     /// Whether the schema is what the marker stands for.
     pub const fn is_done(&self) -> bool {
         matches!(self, Self::Done { .. })

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{lock::LockKeys, sql::excerpt, wire::Row};
 
-/// A heartbeat older than this is no heartbeat: the holder sends one every 5 s.
+/// A heartbeat older than this is no heartbeat: see [`crate::lock::HEARTBEAT`].
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The session that holds one of the keys, as far as this role may see it.
@@ -99,10 +99,22 @@ impl Holder {
 
     /// What it runs or ran last: the migration where it is one of ours, else the statement without its literals.
     fn runs(&self) -> String {
-        match label_of(&self.query) {
-            Some(version) => format!("migration {version}"),
-            None => excerpt(&self.query),
+        if let Some(version) = label_of(&self.query, MIGRATION) {
+            format!("migration {version}")
+        } else if let Some(name) = label_of(&self.query, COMMAND) {
+            format!("command {name}")
+        } else {
+            excerpt(&self.query)
         }
+    }
+
+    /// One of our sessions. The user may have called it otherwise, then what it runs tells, which whoever sees its
+    /// state sees too.
+    fn is_ours(&self) -> bool {
+        self.application_name.starts_with("schemagate/")
+            || [MIGRATION, COMMAND]
+                .iter()
+                .any(|start| self.query.starts_with(start))
     }
 
     /// A running statement that does not itself wait for a lock, or a fresh heartbeat.
@@ -110,23 +122,35 @@ impl Holder {
         match self.state.as_deref() {
             Some("active") => !self.waiting,
             // Only our own sessions beat; another tool's idle session is just idle.
-            Some(_) => {
-                self.application_name.starts_with("schemagate/")
-                    && self.in_state.is_some_and(|age| age < HEARTBEAT_LIMIT)
-            }
+            Some(_) => self.is_ours() && self.in_state.is_some_and(|age| age < HEARTBEAT_LIMIT),
             None => self.busy && !self.waiting,
         }
     }
 }
 
+/// How the labels of our messages begin.
+const MIGRATION: &str = "/* schemagate: ";
+const COMMAND: &str = "/* schemagate exec: ";
+
 /// A comment in front of our messages: the view shows the first 1024 bytes of a query, and the fence fills them.
 pub fn label(version: &str) -> String {
-    format!("/* schemagate: {} */ ", version.replace("*/", "* /"))
+    labelled(MIGRATION, version)
 }
 
-fn label_of(query: &str) -> Option<&str> {
-    let rest = query.strip_prefix("/* schemagate: ")?;
-    rest.split_once(" */").map(|(version, _)| version)
+/// The same for the session that holds the lock while a command of the user's runs.
+pub fn command_label(name: &str) -> String {
+    labelled(COMMAND, name)
+}
+
+fn labelled(start: &str, what: &str) -> String {
+    // Comments nest in PostgreSQL.
+    let what = what.replace("*/", "* /").replace("/*", "/ *");
+    format!("{start}{what} */ ")
+}
+
+fn label_of<'q>(query: &'q str, start: &str) -> Option<&'q str> {
+    let rest = query.strip_prefix(start)?;
+    rest.split_once(" */").map(|(what, _)| what)
 }
 
 impl fmt::Display for Holder {
@@ -220,6 +244,10 @@ mod tests {
         let mut foreign = holder(Some("idle"), 1, false, false);
         foreign.application_name = "another tool".to_owned();
         check(foreign, false);
+        let mut renamed = holder(Some("idle in transaction"), 1, false, false);
+        renamed.application_name = "another tool".to_owned();
+        renamed.query = format!("{}SELECT 1", command_label("alembic"));
+        check(renamed, true);
         check(holder(None, 0, false, true), true);
         check(holder(None, 0, true, true), false);
         check(holder(None, 0, false, false), false);
@@ -232,6 +260,12 @@ mod tests {
         assert!(
             one.to_string()
                 .ends_with(", active, migration 0004_* /_users"),
+            "{one}"
+        );
+        one.query = format!("{}SELECT 1", command_label("/*x*/alembic"));
+        assert!(
+            one.to_string()
+                .ends_with(", active, command / *x* /alembic"),
             "{one}"
         );
         one.query = "SELECT 'secret'".to_owned();

@@ -19,7 +19,12 @@ impl LockKeys {
     /// The keys of a history table that has no tool's key: the first 8 bytes, big-endian, of SHA-256 of
     /// `schemagate\0DATABASE\0SCHEMA.TABLE`.
     pub fn derive(database: &str, table: &TableName) -> Self {
-        Self::with_main(digest(&["schemagate", database, &table.to_string()]))
+        Self::of_history(database, &table.to_string())
+    }
+
+    /// The same for a history by its name as text: what the tool of `exec` keeps has no table that we would know.
+    pub fn of_history(database: &str, history: &str) -> Self {
+        Self::with_main(digest(&["schemagate", database, history]))
     }
 
     /// The keys that belong to a given main key.
@@ -62,6 +67,12 @@ mod tests {
         assert_eq!(keys.main, EXPECTED_APP);
     }
 
+    /// Computed with `printf 'schemagate\0app\0exec' | sha256sum`.
+    #[test]
+    fn the_key_of_exec_is_the_documented_one() {
+        assert_eq!(LockKeys::of_history("app", "exec").main, EXPECTED_EXEC);
+    }
+
     #[test]
     fn second_key_depends_on_the_main_key_only() {
         assert_eq!(
@@ -71,5 +82,6 @@ mod tests {
         assert_ne!(LockKeys::with_main(1).second, LockKeys::with_main(2).second);
     }
 
+    const EXPECTED_EXEC: i64 = -7_088_056_604_045_760_325;
     const EXPECTED_APP: i64 = 7_465_595_685_370_232_873;
 }

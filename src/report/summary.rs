@@ -1,6 +1,6 @@
 //! The one JSON line that sums up a run.
 
-use std::{io::Write as _, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     exit::ExitStatus,
     migration::Migration,
-    plan::{Plan, State},
+    plan::{Difference, Plan, State},
     report::log::millis,
     runner::Done,
 };
@@ -44,6 +44,9 @@ pub struct Summary {
     pub deferred: usize,
     /// How many rows this image does not know.
     pub ahead: usize,
+    /// What `exec` ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecLine>,
     /// The whole run.
     pub duration_ms: u64,
     /// What happened, where the end is not 0.
@@ -52,6 +55,18 @@ pub struct Summary {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The schema as it was last seen, for metrics; `None` where nothing looked at it.
+    #[serde(skip)]
+    pub seen: Option<Seen>,
+}
+
+/// The schema in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How many migrations or rows are in which state; the words are of [`crate::metrics::STATUSES`].
+    pub counts: BTreeMap<&'static str, usize>,
+    /// The version that was applied last.
+    pub newest: Option<String>,
 }
 
 /// A migration that was applied.
@@ -61,6 +76,24 @@ pub struct AppliedLine {
     pub version: String,
     /// From sending to the answer.
     pub duration_ms: u64,
+}
+
+/// The command of `exec`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ExecLine {
+    /// Its name, without arguments.
+    pub command: String,
+    /// `SCHEMAGATE_EXEC_ONCE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marker: Option<String>,
+    /// The marker was done, so the command was not run.
+    pub skipped: bool,
+    /// What the command itself ended with, 128 + n for a signal; `None` where it did not run or end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// How long it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 // === impl Summary ===
@@ -86,6 +119,11 @@ impl Summary {
             .collect();
         self.deferred = plan.deferred();
         self.ahead = plan.ahead.len();
+        let newest = plan.newest.and_then(|index| migrations.get(index));
+        self.seen = Some(Seen {
+            counts: counts(plan),
+            newest: newest.map(|migration| migration.version.clone()),
+        });
     }
 
     /// Notes what was applied; it is no longer pending.
@@ -97,8 +135,22 @@ impl Summary {
                 duration_ms: millis(done.elapsed),
             })
             .collect();
+        let before = self.pending.len();
         self.pending
             .retain(|version| !done.iter().any(|done| done.version == *version));
+        if let (Some(seen), Some(last)) = (&mut self.seen, done.last()) {
+            seen.moved(before - self.pending.len(), "applied");
+            seen.newest = Some(last.version.clone());
+        }
+    }
+
+    /// Notes that a pending migration failed; `false` where it is none of those.
+    pub fn failed(&mut self, version: &str) -> bool {
+        let known = self.pending.iter().any(|pending| pending == version);
+        if let (Some(seen), true) = (&mut self.seen, known) {
+            seen.moved(1, "failed");
+        }
+        known
     }
 
     /// Notes the end.
@@ -122,6 +174,38 @@ impl Summary {
     }
 }
 
+// === impl Seen ===
+
+impl Seen {
+    /// So many are no longer pending.
+    fn moved(&mut self, count: usize, state: &'static str) {
+        let pending = self.counts.entry("pending").or_default();
+        *pending = pending.saturating_sub(count);
+        *self.counts.entry(state).or_default() += count;
+    }
+}
+
+fn counts(plan: &Plan) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for state in &plan.states {
+        let word = match state {
+            State::Applied {
+                difference: Difference::Content,
+                ..
+            } => "changed",
+            State::Applied { .. } => "applied",
+            State::Pending => "pending",
+            State::Deferred(_) => "deferred",
+            State::OutOfOrder => "out_of_order",
+            State::Ignored => "ignored",
+        };
+        *counts.entry(word).or_default() += 1;
+    }
+    counts.insert("ahead", plan.ahead.len());
+    counts.insert("missing", plan.missing.len());
+    counts
+}
+
 /// Prints the sum as the last line on standard error, whatever the log's form and filter.
 pub fn print(summary: &Summary) {
     let stamped = Summary {
@@ -135,6 +219,56 @@ pub fn print(summary: &Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_seen_moves_on() {
+        let states = [
+            State::Applied {
+                row: 0,
+                difference: Difference::LineEndings,
+            },
+            State::Applied {
+                row: 1,
+                difference: Difference::Content,
+            },
+            State::Pending,
+            State::Pending,
+            State::Pending,
+            State::Ignored,
+        ];
+        let plan = Plan {
+            states: states.to_vec(),
+            ..Plan::default()
+        };
+        let mut summary = Summary {
+            pending: ["3", "4", "5"].map(Into::into).to_vec(),
+            seen: Some(Seen {
+                counts: counts(&plan),
+                newest: Some("2".into()),
+            }),
+            ..Summary::default()
+        };
+        summary.done(&[Done {
+            version: "3".into(),
+            elapsed: Duration::ZERO,
+        }]);
+        assert!(summary.failed("4"));
+        assert!(!summary.failed("3") && !summary.failed("the run"));
+        let seen = summary.seen.unwrap();
+        assert_eq!(seen.newest.as_deref(), Some("3"));
+        let expected = [
+            ("ahead", 0),
+            ("applied", 2),
+            ("changed", 1),
+            ("failed", 1),
+            ("ignored", 1),
+            ("missing", 0),
+            ("pending", 1),
+        ];
+        assert_eq!(seen.counts, BTreeMap::from(expected));
+        let known = |word: &&str| crate::metrics::STATUSES.contains(word);
+        assert!(seen.counts.keys().all(known));
+    }
 
     #[test]
     fn a_failed_run_tells_what_it_has_done() {

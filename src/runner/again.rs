@@ -1,13 +1,9 @@
 //! Why a run goes back to its first look, and how long it pauses before.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Error, Event, Interrupted, LockWait, Runner};
-use crate::{
-    apply::SqlFailure,
-    connect,
-    lock::{Holder, Patience},
-};
+use super::{Error, Event, Interrupted, Runner};
+use crate::{apply::SqlFailure, connect, lock::Holder};
 
 /// How often the connection may be lost in the same migration before it is given up: it may be the migration that
 /// ends the server.
@@ -28,31 +24,10 @@ impl Runner<'_> {
         rows: usize,
     ) -> Result<(), Error> {
         self.waited = true;
-        let LockWait::For(limit) = self.params.lock_wait else {
-            return Err(Error::LockWait {
-                holder: holder.map(Box::new),
-                stuck_for: Duration::ZERO,
-                off: true,
-            });
-        };
-        let now = Instant::now();
-        let patience = self
-            .patience
-            .get_or_insert_with(|| Patience::new(limit, now));
-        if !patience.goes_on(holder.as_ref(), rows, now) {
-            let stuck_for = patience.stuck_for(now);
-            return Err(Error::LockWait {
-                holder: holder.map(Box::new),
-                stuck_for,
-                off: false,
-            });
-        }
-        let next_in = self.queue.next_delay().min(patience.left(now));
-        (self.on_event)(Event::LockElsewhere {
-            holder: holder.as_ref(),
-            next_in,
-        });
-        tokio::time::sleep(next_in).await;
+        let pause = self
+            .queue
+            .pause(self.params.lock_wait, holder, rows, self.on_event)?;
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 

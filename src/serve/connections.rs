@@ -11,15 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response,
     body::Incoming,
-    header::{
-        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-        X_CONTENT_TYPE_OPTIONS,
-    },
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     server::conn::http1,
     service::service_fn,
 };
@@ -27,11 +23,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
 
-use super::route::{self, Answer, Seen};
+use super::{
+    route::{self, Seen},
+    socket::Socket,
+};
 use crate::{metrics::Metrics, progress::Progress};
 
 /// What a connection may cost.
@@ -41,8 +40,12 @@ pub struct Limits {
     pub connections: usize,
     /// How long one may be without a whole request: after it was opened, and after each answer.
     pub request: Duration,
-    /// Bytes of a request's line and headers.
+    /// Bytes of a request's line and headers, at least 8192.
     pub head: usize,
+    /// How long a peer may take for each 64 KiB of an answer.
+    pub answer: Duration,
+    /// How many answers above 64 KiB may be on their way. One more, and the connection of the oldest is closed.
+    pub large: usize,
 }
 
 /// What is served.
@@ -52,20 +55,42 @@ pub(super) struct Site {
     pub(super) detail_for_all: bool,
 }
 
-/// The open connections by age; clones share them.
+/// The open connections, and the large answers on their way. Clones share them.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<BTreeMap<u64, AbortHandle>>>);
+struct Open {
+    connections: ByAge,
+    large: ByAge,
+}
 
-/// Takes a connection off the list, however it ends.
+/// What can be closed, the oldest first. Clones share it.
+#[derive(Clone, Default)]
+struct ByAge(Arc<Mutex<List>>);
+
+#[derive(Default)]
+struct List {
+    next: u64,
+    open: BTreeMap<u64, AbortHandle>,
+}
+
+/// Takes something off its list, however it ends.
 struct Listed {
-    open: Open,
+    list: ByAge,
     id: u64,
 }
+
+/// A large answer's body, which hyper lets go of when the last byte is written.
+struct Large {
+    body: String,
+    _listed: Listed,
+}
+
+/// Where an answer begins to be large: less than this, from every connection there may be, can be afforded.
+const LARGE: usize = 64 * 1024;
 
 /// Before accepting is tried again after it failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a request that has been sent may take to be seen here, when the end has come.
+/// How long a connection or a request that has been sent may take to be seen here, when the end has come.
 const ARRIVAL: Duration = Duration::from_millis(20);
 
 // === impl Limits ===
@@ -77,6 +102,8 @@ impl Default for Limits {
             // Not one of the usual intervals of probes and scrapes, which would meet the closing door each time.
             request: Duration::from_secs(8),
             head: 16 * 1024,
+            answer: Duration::from_secs(8),
+            large: 4,
         }
     }
 }
@@ -94,19 +121,16 @@ pub(super) async fn serve(
         site,
         limits,
         draining,
-        next: 0,
         failing: false,
     };
     let limit = tokio::select! {
         limit = told => limit.unwrap_or_default(),
         never = door.accept(&listener) => match never {},
     };
-    // Whoever knocked before the end is let in.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        door.admit(stream, peer.ip());
-    }
-    drop((listener, door));
-    let finished = timeout(limit, async {
+    let finished = timeout(limit, async move {
+        // Who has knocked is let in, and what has been sent is read.
+        let _ = timeout(ARRIVAL, door.accept(&listener)).await;
+        drop((listener, door));
         sleep(ARRIVAL).await;
         let _ = drain.send(true);
         drain.closed().await;
@@ -123,7 +147,6 @@ struct Door {
     site: Arc<Site>,
     limits: Limits,
     draining: watch::Receiver<bool>,
-    next: u64,
     /// Whether the last attempt to accept failed.
     failing: bool,
 }
@@ -143,137 +166,191 @@ impl Door {
         }
     }
 
-    /// Most often no descriptors are left; a connection that waits would be reported again at once.
+    /// Most often no descriptors are left. Whoever waits would be reported again at once: without a pause, and with
+    /// nobody to make room, this would never rest.
     async fn refused(&mut self, error: &io::Error) {
         if !self.failing {
             tracing::warn!(%error, "a connection could not be accepted");
         }
         self.failing = true;
-        self.open.close_oldest();
-        sleep(PAUSE).await;
+        if self.open.connections.close_oldest() {
+            yield_now().await;
+        } else {
+            sleep(PAUSE).await;
+        }
     }
 
     fn admit(&mut self, stream: TcpStream, peer: IpAddr) {
-        while self.open.len() >= self.limits.connections {
-            tracing::debug!("the oldest connection makes room");
-            self.open.close_oldest();
-        }
-        let id = self.next;
-        self.next += 1;
-        let listed = Listed {
+        self.open.connections.make_room(self.limits.connections);
+        let visit = Arc::new(Visit {
+            listed: self.open.connections.ticket(),
+            peer,
+            site: Arc::clone(&self.site),
+            limits: self.limits,
             open: self.open.clone(),
-            id,
-        };
-        let (site, limits, draining) = (Arc::clone(&self.site), self.limits, self.draining.clone());
-        // The task does not run before this function has returned: there is one thread.
-        let task = tokio::spawn(async move {
-            let _listed = listed;
-            converse(stream, peer, &site, &limits, draining).await;
         });
-        self.open.add(id, task.abort_handle());
+        let task = tokio::spawn({
+            let (visit, draining) = (Arc::clone(&visit), self.draining.clone());
+            async move { visit.converse(stream, draining).await }
+        });
+        // The task does not run before this function has returned: there is one thread.
+        let connections = &self.open.connections;
+        connections.enter(&visit.listed, task.abort_handle());
     }
 }
 
-// === impl Open ===
+// === impl ByAge ===
 
-impl Open {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<u64, AbortHandle>) -> T) -> T {
+impl ByAge {
+    fn with<T>(&self, work: impl FnOnce(&mut List) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn len(&self) -> usize {
-        self.with(|open| open.len())
+    /// A place behind all others, which lasts as long as the ticket.
+    fn ticket(&self) -> Listed {
+        let id = self.with(|list| {
+            list.next += 1;
+            list.next
+        });
+        Listed {
+            list: self.clone(),
+            id,
+        }
     }
 
-    fn add(&self, id: u64, handle: AbortHandle) {
-        self.with(|open| open.insert(id, handle));
+    fn enter(&self, listed: &Listed, handle: AbortHandle) {
+        self.with(|list| list.open.insert(listed.id, handle));
     }
 
-    fn close_oldest(&self) {
-        if let Some((_, handle)) = self.with(BTreeMap::pop_first) {
+    fn get(&self, listed: &Listed) -> Option<AbortHandle> {
+        self.with(|list| list.open.get(&listed.id).cloned())
+    }
+
+    /// Room for one more, where there may be `limit`.
+    fn make_room(&self, limit: usize) {
+        while self.with(|list| list.open.len()) >= limit.max(1) {
+            self.close_oldest();
+        }
+    }
+
+    /// Whether there was one.
+    fn close_oldest(&self) -> bool {
+        // Closed outside of the lock: who is closed takes itself off the list.
+        let oldest = self.with(|list| list.open.pop_first());
+        if let Some((_, handle)) = &oldest {
+            tracing::debug!("the oldest connection is closed to make room");
             handle.abort();
         }
+        oldest.is_some()
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.open.with(|open| open.remove(&self.id));
+        self.list.with(|list| list.open.remove(&self.id));
     }
 }
 
-/// One connection to its end.
-async fn converse(
-    stream: TcpStream,
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
+}
+
+/// One connection.
+struct Visit {
+    listed: Listed,
     peer: IpAddr,
-    site: &Site,
-    limits: &Limits,
-    mut draining: watch::Receiver<bool>,
-) {
-    // An answer goes out in one piece.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: Request<Incoming>| {
-        std::future::ready(Ok::<_, Infallible>(answer(&request, peer, site)))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.request)
-        .max_buf_size(limits.head)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let told = async {
-        // Its sender outlives every connection.
-        let _ = draining.wait_for(|told| *told).await;
-    };
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = told => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    site: Arc<Site>,
+    limits: Limits,
+    open: Open,
+}
+
+// === impl Visit ===
+
+impl Visit {
+    /// From its first request to its end.
+    async fn converse(&self, stream: TcpStream, mut draining: watch::Receiver<bool>) {
+        // An answer goes out in one piece.
+        let _ = stream.set_nodelay(true);
+        let socket = Socket::new(stream, self.limits.answer);
+        let service = service_fn(|request: Request<Incoming>| {
+            std::future::ready(Ok::<_, Infallible>(self.answer(&request)))
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.request)
+            .max_buf_size(self.limits.head)
+            // Who has asked all may close its side and still read.
+            .half_close(true)
+            .serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(connection);
+        let told = async {
+            // Its sender outlives every connection.
+            let _ = draining.wait_for(|told| *told).await;
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = told => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "a connection ended early");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended early");
     }
-}
 
-fn answer(request: &Request<Incoming>, peer: IpAddr, site: &Site) -> Response<Full<Bytes>> {
-    let progress = Arc::clone(&site.progress.borrow());
-    let seen = Seen {
-        progress: &progress,
-        metrics: &site.metrics,
-        alive: site.progress.has_changed().is_ok(),
-        detail: site.detail_for_all || route::is_local(peer, request.headers()),
-        now: jiff::Timestamp::now(),
-    };
-    let uri = request.uri();
-    let answer = route::respond(request.method(), uri.path(), uri.query(), &seen);
-    tracing::debug!(method = %request.method(), path = uri.path(), status = answer.status.as_u16(), "answered");
-    response(request.method(), answer)
-}
-
-fn response(method: &Method, answer: Answer) -> Response<Full<Bytes>> {
-    let length = answer.body.len();
-    let body = if method == Method::HEAD {
-        Bytes::new()
-    } else {
-        answer.body.into()
-    };
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &'static str| {
-        headers.insert(name, HeaderValue::from_static(value));
-    };
-    set(CONTENT_TYPE, answer.content_type);
-    set(CACHE_CONTROL, "no-store");
-    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    for (name, value) in answer.headers {
-        set(name, value);
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let site = &*self.site;
+        let progress = Arc::clone(&site.progress.borrow());
+        let seen = Seen {
+            progress: &progress,
+            metrics: &site.metrics,
+            alive: site.progress.has_changed().is_ok(),
+            detail: site.detail_for_all || route::is_local(self.peer, request.headers()),
+            now: jiff::Timestamp::now(),
+        };
+        let (method, uri) = (request.method(), request.uri());
+        let answer = route::respond(method, uri.path(), uri.query(), &seen);
+        tracing::debug!(%method, path = uri.path(), status = answer.status.as_u16(), "answered");
+        let length = answer.body.len();
+        let mut response = Response::new(Full::new(if method == Method::HEAD {
+            Bytes::new()
+        } else {
+            self.body(answer.body)
+        }));
+        *response.status_mut() = answer.status;
+        let headers = response.headers_mut();
+        // Told also where the body is left out.
+        headers.insert(CONTENT_LENGTH, length.into());
+        let common = [
+            (CONTENT_TYPE, answer.content_type),
+            (CACHE_CONTROL, "no-store"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        for (name, value) in common.into_iter().chain(answer.headers) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
-    // Told also where the body is left out.
-    headers.insert(CONTENT_LENGTH, length.into());
-    response
+
+    /// A large body is on its list until it is written.
+    fn body(&self, body: String) -> Bytes {
+        let Some(handle) = self.open.connections.get(&self.listed) else {
+            // Closed to make room: nobody reads on.
+            return body.into();
+        };
+        if body.len() < LARGE {
+            return body.into();
+        }
+        self.open.large.make_room(self.limits.large);
+        let listed = self.open.large.ticket();
+        self.open.large.enter(&listed, handle);
+        Bytes::from_owner(Large {
+            body,
+            _listed: listed,
+        })
+    }
 }

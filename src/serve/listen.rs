@@ -20,6 +20,10 @@ pub struct Listener {
 /// How many connections may knock before they are let in. The kernel cuts it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
+/// Bytes that wait in the kernel for each connection and direction; it takes twice of it. Connections have it from the
+/// socket that they came in by.
+const BUFFER: usize = 64 * 1024;
+
 /// Listens at the address of the settings.
 ///
 /// `[::]` is for both families; where IPv6 is switched off, `0.0.0.0` takes its place.
@@ -76,6 +80,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     }
     // A container that was restarted finds the connections of its predecessor in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    // The kernel would give a connection megabytes, which count as the container's memory.
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

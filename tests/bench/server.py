@@ -25,7 +25,8 @@ def as_postgres() -> list[str]:
 class Server:
     """Started when made; `stop` ends the processes it started and removes its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.data.mkdir()
         if as_postgres():
@@ -37,7 +38,7 @@ class Server:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        options = [word for setting in [*SETTINGS, f"port={self.port}"] for word in ("-c", setting)]
+        options = [word for setting in [*SETTINGS, *settings, f"port={self.port}"] for word in ("-c", setting)]
         with open(folder / "server.log", "wb") as log:
             # A session of its own: Ctrl-C is for the measurement, which then stops the server.
             self.process = subprocess.Popen(

@@ -87,7 +87,7 @@ fn streams_and_codes_of_help() {
     let (code, out, err) = run(&[], &[]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("Usage:"), "{err}");
-    let (code, _, err) = run(&["sidecar", "--auto-migrate"], &[]);
+    let (code, _, err) = run(&["plan", "--trace"], &[]);
     assert_eq!(code, 2);
     assert!(err.contains("later release"), "{err}");
 }

@@ -228,3 +228,43 @@ fn a_baseline_to_an_unknown_version_is_refused() {
         .assert_code(2)
         .assert_says("0009");
 }
+
+#[test]
+fn the_journal_is_printed() {
+    let (database, folder) = applied();
+    let call = || Schemagate::status(&database, &folder).arg("--history");
+    call()
+        .run()
+        .assert_code(0)
+        .assert_prints("run_started")
+        .assert_prints("applied")
+        .assert_prints("0002")
+        .assert_prints("run_finished");
+    let printed = call().arg("--format=json").run();
+    let json: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let events: Vec<&str> = json["journal"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|note| note["event"].as_str())
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "run_started",
+            "bootstrap",
+            "applied",
+            "applied",
+            "run_finished"
+        ]
+    );
+    let reader = database.role("reader", "LOGIN");
+    database.query(&format!(
+        "GRANT USAGE ON SCHEMA schemagate TO {reader}; GRANT SELECT ON schemagate.history TO {reader}"
+    ));
+    call()
+        .url(&database.url_as(&reader))
+        .run()
+        .assert_code(9)
+        .assert_says("GRANT SELECT, INSERT ON schemagate.journal");
+}

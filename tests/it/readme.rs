@@ -1,9 +1,11 @@
 //! The README's tables are those of the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemagate::config::names::{COMMANDS, CONNECTIONS, Honour, LATER_COMMANDS, SETTINGS, find};
 use schemagate::exit::ExitStatus;
+use schemagate::metrics::{Facts, Metrics};
+use schemagate::progress::State;
 
 const README: &str = include_str!("../../README.md");
 
@@ -31,7 +33,7 @@ fn same(actual: &[&str], expected: &[String]) {
 fn settings() {
     let connections = CONNECTIONS.iter().map(|connection| {
         format!(
-            "| `{}` | | all but install | {} |",
+            "| `{}` | | all but probe, install | {} |",
             connection.name, connection.meaning
         )
     });
@@ -45,7 +47,18 @@ fn settings() {
                 .collect();
             let users = match users[..] {
                 _ if users.len() == COMMANDS.len() => "all".to_owned(),
-                ["migrate", "status", "wait", "baseline"] => "all but install".to_owned(),
+                [
+                    "migrate",
+                    "sidecar",
+                    "run",
+                    "exec",
+                    "wait",
+                    "status",
+                    "baseline",
+                ] => "all but probe, install".to_owned(),
+                _ if users.len() + 1 == COMMANDS.len() && !users.contains(&"probe") => {
+                    "all but probe".to_owned()
+                }
                 _ => users.join(", "),
             };
             let default = format!("{} ", setting.default);
@@ -74,6 +87,36 @@ fn exit_codes() {
         })
         .collect();
     same(&table("| code | meaning |"), &expected);
+}
+
+#[test]
+fn states() {
+    let words: Vec<&str> = table("| state | `/readyz` |")
+        .into_iter()
+        .filter_map(|row| row.split('`').nth(1))
+        .collect();
+    assert_eq!(words, State::ALL.map(State::word));
+}
+
+#[test]
+fn metrics() {
+    let text = Metrics::new().unwrap().render(&Facts {
+        migrations: vec![("applied", 1)],
+        version: Some("0001"),
+        ..Facts::default()
+    });
+    let words = |prefix: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.filter_map(|line| line.split_once(' ')).collect()
+    };
+    let helps: Vec<(&str, &str)> = words("# HELP ");
+    let types: BTreeMap<&str, &str> = words("# TYPE ").into_iter().collect();
+    let expected: Vec<String> = helps
+        .into_iter()
+        .map(|(name, help)| format!("| `{name}` | {} | {help} |", types[name]))
+        .collect();
+    assert!(!expected.is_empty());
+    same(&table("| metric | type |"), &expected);
 }
 
 #[test]

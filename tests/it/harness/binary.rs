@@ -1,7 +1,7 @@
 //! The built binary: how it is called, and what came of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::process::{memory_kib, signal};
 pub(crate) struct Schemagate {
     program: String,
     args: Vec<String>,
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, OsString>,
     timeout: Duration,
 }
 
@@ -94,8 +94,7 @@ impl Schemagate {
     }
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        let value = value.as_ref().to_string_lossy().into_owned();
-        self.env.insert(name.to_owned(), value);
+        self.env.insert(name.to_owned(), value.as_ref().to_owned());
         self
     }
 
@@ -148,7 +147,7 @@ impl Schemagate {
 impl std::fmt::Display for Schemagate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, value) in &self.env {
-            write!(f, "{name}='{value}' ")?;
+            write!(f, "{name}='{}' ", value.display())?;
         }
         write!(f, "schemagate {}", self.args.join(" "))
     }
@@ -226,6 +225,11 @@ impl Outcome {
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
         })
+    }
+
+    /// The signal that ended it.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status?.signal()
     }
 
     #[track_caller]

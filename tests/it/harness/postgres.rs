@@ -287,7 +287,7 @@ impl Drop for Server {
 }
 
 /// A port for a server, below the range from which the kernel takes the ports of outgoing connections.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (0..500)

@@ -36,6 +36,15 @@ impl Sidecar {
         }
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For a browser.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::get(self.address, path)
