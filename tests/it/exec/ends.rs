@@ -58,6 +58,19 @@ fn a_signal_is_passed_on_and_the_end_is_its_own() {
 }
 
 /// Until the command has ended it may write: the lock stays.
+/// What reads the log line by line must find ours.
+#[test]
+fn a_last_line_without_an_end_is_not_our_sums_beginning() {
+    let database = Server::debian().database();
+    let script = "printf 'to stdout'; printf 'to stderr' >&2";
+    let outcome = exec(&database.url(), &Folder::empty(), script).run();
+    outcome.assert_code(0).assert_says("to stderr\n");
+    assert_eq!(outcome.stdout, "to stdout");
+    let last = outcome.stderr.lines().last().expect("a line");
+    let sum: serde_json::Value = serde_json::from_str(last).expect("JSON alone in its line");
+    assert_eq!(sum["message"], "run finished");
+}
+
 /// A log collector that hangs fills the pipe, and whoever logs stands still.
 #[test]
 fn a_signal_is_passed_on_though_nobody_reads_the_log() {
