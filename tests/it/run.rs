@@ -297,6 +297,12 @@ fn a_dry_run_starts_nothing() {
         .assert_code(0)
         .assert_prints("would apply 0001")
         .assert_prints("would run sh -c 'echo started'");
+    let secret = ["sh", "--password=hunter2", "postgres://u:hunter2@db/app"];
+    run(&database.url(), &folder, &secret)
+        .env("SCHEMAGATE_DRY_RUN", "true")
+        .run()
+        .assert_code(0)
+        .assert_prints("would run sh '[not shown]' '[not shown]'");
     for outcome in [looked, planned] {
         assert!(!outcome.stdout.lines().any(|line| line == "started"));
     }
