@@ -168,7 +168,8 @@ async fn exchange(
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| error::chain(&error))?;
         let status = response.status();
-        let body = if status.is_success() {
+        // Who was sent credentials may repeat them in what it says.
+        let body = if status.is_success() || target.authorization().is_some() {
             String::new()
         } else {
             text(response.into_body(), deadline).await

@@ -171,7 +171,7 @@ pub static SETTINGS: [Setting; 43] = [
         Value("0"),
         Text("DURATION"),
         CONNECTS,
-        "for the whole command; on expiry the running statement is cancelled on the server",
+        "for the whole command, in a sidecar for each migrating run; on expiry the running statement is cancelled on the server",
     ),
     row(
         "SCHEMAGATE_TRANSACTION",
@@ -283,7 +283,7 @@ pub static SETTINGS: [Setting; 43] = [
         Value("poll"),
         Text("poll|listen"),
         &["sidecar"],
-        "`poll`: look again and again, holding no connection; `listen`: keep one and be told by whoever migrates",
+        "`poll`: look again and again, holding no connection; `listen`: keep one a pod and be told by whoever migrates",
     ),
     row(
         "SCHEMAGATE_ON_FAILURE",

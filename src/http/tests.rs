@@ -128,6 +128,15 @@ async fn what_an_unsuccessful_answer_says_is_one_line() {
 }
 
 #[tokio::test]
+async fn who_was_sent_credentials_has_no_say() {
+    let (target, _serving) =
+        server(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 13\r\n\r\nnot hunter2!\n");
+    let target = Target::parse(&format!("http://u:hunter2@{}/", target.authority())).unwrap();
+    let response = send(&target, Method::GET, Body::default(), LONG).await;
+    assert_eq!(response.unwrap().reason(), "401 Unauthorized");
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_cut() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target::at(listener.local_addr().unwrap(), "/");
