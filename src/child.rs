@@ -21,8 +21,8 @@
 //!   of it: what the command leaves running on purpose is below us until we end.
 //! - [`Child::end`] sends a signal to the group and, after a grace, SIGKILL to all below us: when the lock is lost.
 //! - A [`Child`] that is dropped before its end is killed with its group.
-//! - When we are killed ourselves the [`guard`] kills the group. What has left the group then goes on, unless we were the
-//!   container's process 1.
+//! - When we are killed ourselves, or stand still for longer than the lock is safe, the [`guard`] kills the group. What
+//!   has left the group then goes on, unless we were the container's process 1.
 //!
 //! Every child of the process is reaped here while a [`Child`] is waited for: nobody else may start one then.
 
@@ -70,6 +70,8 @@ pub struct Child {
     ended: Option<Ended>,
     /// Gone once somebody killed it.
     guard: Option<Guard>,
+    /// When the guard kills everything, unless it is told otherwise before.
+    vouched: Option<Instant>,
     pumps: Pumps,
     /// SIGCHLD.
     changed: unix::Signal,
@@ -156,6 +158,7 @@ impl Child {
             group: guard.pid(),
             ended: None,
             guard: Some(guard),
+            vouched: None,
             pumps,
             changed,
         })
@@ -176,6 +179,21 @@ impl Child {
         ended
     }
 
+    /// Lets it live until then, at most 25 s from now. Once this was said it is killed at the last time that was named,
+    /// whatever becomes of us: also when we are stopped.
+    pub fn vouch(&mut self, until: Instant) {
+        self.vouched = Some(until);
+        if let Some(guard) = &mut self.guard {
+            guard.vouch(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Whether it was killed because its time was over ([`Child::vouch`]).
+    pub fn has_outlived(&self) -> bool {
+        let killed = self.ended == Some(Ended::Signal(Signal::KILL.as_raw()));
+        killed && self.vouched.is_some_and(|until| until <= Instant::now())
+    }
+
     /// Sends a signal to its whole group, and does not wait.
     pub fn forward(&self, signal: shutdown::Signal) {
         self.signal_group(match signal {
@@ -191,6 +209,11 @@ impl Child {
     /// `None` when the kernel did not end it within 5 s of that, as in an uninterruptible wait for a disk that is gone.
     pub async fn end(&mut self, signal: shutdown::Signal, grace: Duration) -> Option<Ended> {
         self.forward(signal);
+        self.end_told(grace).await
+    }
+
+    /// As [`Child::end`], where the signal was sent already.
+    pub async fn end_told(&mut self, grace: Duration) -> Option<Ended> {
         if timeout(grace, self.all_gone()).await.is_err() {
             self.kill().await;
         }

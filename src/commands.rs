@@ -118,8 +118,9 @@ fn replace(invocation: &Invocation, program: &Program) -> ExitStatus {
 
 /// Why the end is not 0, on standard error and where the kubelet looks.
 fn tell(invocation: &Invocation, error: &Error) {
-    termination::print(error, invocation.config.log.is_json());
+    // The file first: nobody may read standard error for a while.
     termination::write(&termination::message(error));
+    termination::print(error, invocation.config.log.is_json());
 }
 
 /// The commands that speak with a database, and what is left of them.

@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// What was done under a lost lock must be over this long after the last sign of life, which leaves a quarter of the
 /// server's patience for clocks and scheduling.
 const OVER: Duration = Duration::from_secs(15);
+/// What was done under the lock and is not over then is ended by others ([`Hold::sign`]): the rest is the distance
+/// between two clocks.
+const KEPT: Duration = Duration::from_secs(17);
 /// What a sign of life gets at least, when this process was stopped and is late itself.
 const LATE: Duration = Duration::from_secs(1);
 /// How long the server may take for the end of the transaction.
@@ -32,7 +35,8 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 const _: () = assert!(
     HEARTBEAT.as_secs() < SILENCE.as_secs()
         && SILENCE.as_secs() < OVER.as_secs()
-        && OVER.as_secs() < IDLE_LIMIT.as_secs()
+        && OVER.as_secs() < KEPT.as_secs()
+        && KEPT.as_secs() < IDLE_LIMIT.as_secs()
 );
 
 /// How long work may go on that was told to end because its lock is lost.
@@ -42,6 +46,8 @@ pub const GRACE: Duration = Duration::from_secs(OVER.as_secs() - SILENCE.as_secs
 pub struct Hold {
     session: Arc<Session>,
     state: watch::Receiver<State>,
+    /// When the last message that was answered was sent.
+    answered: watch::Receiver<Instant>,
     beating: Beating,
 }
 
@@ -92,10 +98,12 @@ impl Hold {
     pub fn keep(session: Session, sent: Instant, question: String) -> Self {
         let session = Arc::new(session);
         let (tell, state) = watch::channel(State::default());
-        let task = beat(Arc::clone(&session), question, sent, tell);
+        let (sign, answered) = watch::channel(sent);
+        let task = beat(Arc::clone(&session), question, tell, sign);
         Self {
             session,
             state,
+            answered,
             beating: Beating(tokio::spawn(task)),
         }
     }
@@ -108,6 +116,17 @@ impl Hold {
         );
         let answered = beat.await.is_ok_and(|reply| reply.error.is_none());
         answered && self.state.borrow().lost.is_none()
+    }
+
+    /// Waits for a sign of life of the server after the one that was `known`. It answers which, and until when the lock
+    /// is ours without another; for ever once it is lost.
+    pub async fn sign(&self, known: Option<Instant>) -> (Instant, Instant) {
+        let mut answered = self.answered.clone();
+        let newer = answered.wait_for(|answered| known.is_none_or(|known| *answered > known));
+        match newer.await {
+            Ok(answered) => (*answered, *answered + KEPT),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Waits until the lock is lost or somebody waits for it.
@@ -172,10 +191,11 @@ impl Hold {
 async fn beat(
     session: Arc<Session>,
     question: String,
-    mut answered: Instant,
     tell: watch::Sender<State>,
+    sign: watch::Sender<Instant>,
 ) {
     loop {
+        let mut answered = *sign.borrow();
         let closed = tokio::select! {
             biased;
             error = session.closed() => Some(error),
@@ -197,6 +217,9 @@ async fn beat(
             },
         };
         let lost = state.lost.is_some();
+        if !lost {
+            sign.send_replace(answered);
+        }
         if tell.send(state).is_err() || lost {
             return;
         }

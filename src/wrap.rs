@@ -10,7 +10,8 @@
 //!
 //! Seconds after the last sign of life that the server has answered, when the link goes dead: at 5 the next one is sent,
 //! at 10 the lock counts as lost and the command is told to end, at 15 it is killed, at 20 the server gives the lock away.
-//! When the server itself ends the lock's session, the lock is free at once, and the command has 5 s to end.
+//! When the server itself ends the lock's session, the lock is free at once, and the command has 5 s to end. A schemagate
+//! that can do nothing of this, because it is stopped, has a guard beside it that kills the command at 17.
 
 mod error;
 mod note;

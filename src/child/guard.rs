@@ -8,18 +8,27 @@
 //! `npm` or the tool below a script (and it is set between fork and exec, which no safe code reaches). So before the command is started, the executable is started once more with
 //! [`ARGUMENT`], as the leader of a new process group, with a pipe to us as its standard input. The command joins that
 //! group. The guard does nothing but read: the pipe closes when we are gone, however that came about, and then it kills
-//! its own group, itself included. One byte sends it away instead.
+//! its own group, itself included. One byte, [`RELEASE`], sends it away instead.
+//!
+//! A schemagate that stands still is no better than a dead one: stopped (SIGSTOP, a debugger), starved, or stuck in a
+//! write to a log that nobody reads, it sends no heartbeat, the server gives the lock away, and the command would go on
+//! beside the next pod's. So the guard is told after every sign of life how long the lock is safe ([`Guard::vouch`]), and
+//! kills the group when that time is over.
 //!
 //! The leader of a group also keeps the group's number from being given to strangers for as long as it lives, so a
 //! signal to the group cannot go astray. Its name, in `ps` and for `pkill`, is not schemagate's: a rash
 //! `pkill -9 schemagate` shall not take it along.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpgid, getpgrp, getpid, getppid, kill_current_process_group,
     kill_process, waitpid,
@@ -37,7 +46,9 @@ const NAME: &str = "exec-guard";
 /// What the guard says when no signal ends it any more.
 const READY: &str = "ready";
 /// What sends it away.
-const RELEASE: u8 = b'.';
+const RELEASE: u8 = u8::MAX;
+/// What each other byte counts: from when it is read, so long is the group left alone.
+const UNIT: Duration = Duration::from_millis(100);
 
 /// What is sent to a whole group, by us, by a terminal or by one of the group (`kill 0`).
 const CATCHABLE: [i32; 14] = [
@@ -91,6 +102,14 @@ impl Guard {
     /// Its process, which leads the group.
     pub(super) const fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// The group may live for so long from now, at most 25 s; without another word it is killed then.
+    pub(super) fn vouch(&mut self, time: Duration) {
+        let units = time.as_millis() / UNIT.as_millis();
+        let byte = u8::try_from(units).map_or(RELEASE - 1, |units| units.min(RELEASE - 1));
+        // It can have been killed with its group.
+        let _ = self.pipe.write_all(&[byte]);
     }
 
     /// Sends it away: the group lives on without it, and the terminal comes back to us. Its process must not have been
@@ -149,14 +168,38 @@ pub fn run() -> ExitCode {
     {
         return usage;
     }
-    let mut byte = [0];
-    // The signals above do not interrupt it: `read_exact` goes on.
-    if io::stdin().read_exact(&mut byte).is_ok() && byte == [RELEASE] {
-        give_terminal_back();
-        return ExitCode::SUCCESS;
+    let mut until = None;
+    while let Some(word) = next_word(until) {
+        if word == RELEASE {
+            give_terminal_back();
+            return ExitCode::SUCCESS;
+        }
+        until = Some(Instant::now() + UNIT * u32::from(word));
     }
     let _ = kill_current_process_group(Signal::KILL);
     usage
+}
+
+/// The next byte; `None` when nobody is left to send one, or none has come in time.
+fn next_word(until: Option<Instant>) -> Option<u8> {
+    let stdin = io::stdin();
+    // The signals above interrupt `poll`.
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], left.as_ref()) {
+            Ok(0) => return None,
+            Err(Errno::INTR) => {}
+            // Where it cannot be asked for, reading waits without a limit, and goes on after a signal.
+            Ok(_) | Err(_) => break,
+        }
+    }
+    let mut byte = [0];
+    // Unbuffered: `poll` would not see what is kept here.
+    File::from(stdin.as_fd().try_clone_to_owned().ok()?)
+        .read_exact(&mut byte)
+        .ok()?;
+    Some(byte[0])
 }
 
 /// A process in the background may not take the terminal; one in the foreground may give it away.
@@ -220,6 +263,19 @@ mod tests {
         let (guard, mut member) = start();
         drop(guard);
         assert_eq!(member.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn without_a_word_in_time_it_kills_the_group() {
+        let (mut guard, mut member) = start();
+        guard.vouch(Duration::from_mins(1));
+        assert_eq!(member.try_wait().unwrap(), None);
+        // What is said last counts.
+        guard.vouch(Duration::from_millis(300));
+        let said = Instant::now();
+        signal(&guard, Signal::USR1);
+        assert_eq!(member.wait().unwrap().signal(), Some(9));
+        assert!(said.elapsed() >= Duration::from_millis(200));
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct Sink {
     file: File,
     /// Our own log goes to the same place: its lines and the child's take turns.
     beside_log: bool,
+    /// The last that was written is the beginning of a line.
+    in_line: bool,
 }
 
 /// The two threads, until both have seen the end.
@@ -76,10 +78,12 @@ impl Output {
             stdout: Sink {
                 beside_log: is_same(&stdout, &stderr),
                 file: stdout,
+                in_line: false,
             },
             stderr: Sink {
                 beside_log: true,
                 file: stderr,
+                in_line: false,
             },
         })
     }
@@ -124,6 +128,7 @@ impl Sink {
     /// Writes all of it. What cannot be written is dropped: a reader that went away must not end a migration half way.
     fn pass(&mut self, bytes: &[u8]) {
         let _log = self.beside_log.then(|| io::stderr().lock());
+        self.in_line = bytes.last().is_some_and(|byte| *byte != b'\n');
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.file.write(rest) {
@@ -136,6 +141,14 @@ impl Sink {
                 }
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Our next line, which may be the sum of the run, shall be one of its own. What only the child writes is left as
+    /// it is.
+    fn end_line(&mut self) {
+        if self.beside_log && self.in_line {
+            self.pass(b"\n");
         }
     }
 }
@@ -245,6 +258,7 @@ impl Pump {
             };
         }
         lines.flush(|piece| pass(&mut self.sink, &self.passed, piece));
+        self.sink.end_line();
     }
 
     /// Waits for something to do, no longer than `patience`.

@@ -218,6 +218,12 @@ pub(super) fn epilogue(topic: &Topic) -> String {
             width = width.unwrap_or(0)
         );
     }
+    if topic.name == "probe" {
+        text.push_str(
+            "\nExit codes:\n  0    yes\n  1    no, or no answer, or a mistake in the call\n",
+        );
+        return text;
+    }
     let codes = ExitStatus::ALL.into_iter().filter(|status| {
         topic.codes.contains(status)
             || matches!(

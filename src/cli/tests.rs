@@ -211,6 +211,16 @@ fn every_command_takes_every_setting_and_shows_its_own() {
 }
 
 #[test]
+fn the_codes_of_probe_are_two() {
+    let help = run("probe --help", &[]).unwrap_err().text;
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    assert_eq!(
+        codes.trim_end(),
+        "  0    yes\n  1    no, or no answer, or a mistake in the call"
+    );
+}
+
+#[test]
 fn help_and_version_are_answers() {
     for args in [
         "--help",

@@ -85,7 +85,7 @@ async fn dry_run(context: &Context<'_>, params: &Params) -> Result<(), Error> {
 }
 
 /// The words of a command without those that may hold a password.
-fn without_secrets(argv: &[OsString]) -> Vec<OsString> {
+pub(super) fn without_secrets(argv: &[OsString]) -> Vec<OsString> {
     let words = argv.iter().map(|word| {
         let text = word.to_string_lossy();
         if text.contains("://") || text.to_ascii_lowercase().contains("passw") {

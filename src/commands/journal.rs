@@ -1,30 +1,44 @@
 //! `status --history`: what the journal says of this history. Looks only.
 
-use super::{Context, print, setup};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    Context,
+    needed::{Folder, Marked, Needed},
+    print,
+};
 use crate::{
     cli::StatusFormat,
+    connect::Session,
     error::Error,
     history::{self, Journal, journal},
     report::journal::Notes,
-    runner,
+    runner::{self, Event, stopped},
+    wire::Row,
 };
 
 /// Runs the command.
 pub async fn run(context: &Context<'_>, format: StatusFormat) -> Result<(), Error> {
-    let Context {
-        invocation, stop, ..
-    } = context;
-    let source = setup::load(&invocation.config)?;
-    let (connect, wait) = setup::connection(invocation)?;
-    let params = setup::params(invocation, &source, connect, wait);
+    let (history, rows) = match Needed::load(context)? {
+        Needed::Folder(folder) => of_folder(context, &folder).await?,
+        Needed::Marker(marked) => of_markers(context, &marked).await?,
+    };
+    let notes = Notes::from_rows(&history, &rows);
+    print(&match format {
+        StatusFormat::Table => notes.table(),
+        StatusFormat::Json => notes.json(),
+    })
+}
+
+async fn of_folder(context: &Context<'_>, folder: &Folder) -> Result<(String, Vec<Row>), Error> {
+    let Folder { params, .. } = folder;
     let (snapshot, session) =
-        runner::look(&params, stop, &mut |event| context.tell(&event)).await?;
-    let history = &params.history;
+        runner::look(params, &context.stop, &mut |event| context.tell(&event)).await?;
+    let name = params.history.table.to_string();
     let rows = match snapshot.journal {
         Journal::Usable => {
-            let question = journal::notes_sql(&history.table);
-            let asking = history::ask(session.client(), history.role.as_deref(), &question);
-            runner::stopped(stop, asking)
+            let role = params.history.role.as_deref();
+            notes(context, &session, role, &name)
                 .await?
                 .map_err(|error| runner::Error::History(history::Error::Database(error)))?
         }
@@ -34,9 +48,38 @@ pub async fn run(context: &Context<'_>, format: StatusFormat) -> Result<(), Erro
         }
     };
     session.close().await;
-    let notes = Notes::from_rows(&history.table.to_string(), &rows);
-    print(&match format {
-        StatusFormat::Table => notes.table(),
-        StatusFormat::Json => notes.json(),
-    })
+    Ok((name, rows))
+}
+
+/// All markers of the history: what a tool under `exec` left, whose image has no folder of migrations.
+async fn of_markers(context: &Context<'_>, marked: &Marked) -> Result<(String, Vec<Row>), Error> {
+    let mut on_event = |event: Event<'_>| context.tell(&event);
+    let looking = marked.look(&marked.wait, &mut on_event);
+    // A journal that may not be read ends it here.
+    let (_, session) = stopped(&context.stop, looking).await??;
+    let name = marked.marker.history.clone();
+    let asked = notes(context, &session, marked.role.as_deref(), &name).await?;
+    session.close().await;
+    match asked {
+        Ok(rows) => Ok((name, rows)),
+        Err(error)
+            if [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME]
+                .iter()
+                .any(|state| error.code() == Some(state)) =>
+        {
+            Ok((name, Vec::new()))
+        }
+        Err(error) => Err(runner::Error::History(history::Error::Database(error)).into()),
+    }
+}
+
+async fn notes(
+    context: &Context<'_>,
+    session: &Session,
+    role: Option<&str>,
+    history: &str,
+) -> Result<Result<Vec<Row>, tokio_postgres::Error>, Error> {
+    let question = journal::notes_sql(history);
+    let asking = history::ask(session.client(), role, &question);
+    Ok(stopped(&context.stop, asking).await?)
 }

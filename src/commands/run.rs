@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use super::{
-    Context, Then, migrate,
+    Context, Then,
+    exec::without_secrets,
+    migrate,
     needed::{Needed, Seen},
     print,
 };
@@ -40,7 +42,10 @@ pub async fn run(context: &Context<'_>, argv: &[OsString]) -> Result<Then, Error
         needed => look(context, &needed).await?,
     }
     if config.dry_run {
-        print(&format!("would run {}", line(program.argv())))?;
+        print(&format!(
+            "would run {}",
+            line(&without_secrets(program.argv()))
+        ))?;
         return Ok(Then::End);
     }
     if let Some(cause) = stop.last_cause() {

@@ -1,6 +1,7 @@
 //! How `exec` ended, in words.
 
 use crate::{
+    child::Ended,
     exit::ExitStatus,
     wrap::{End, Error, Unmarked},
 };
@@ -47,6 +48,11 @@ pub(super) fn next(error: &Error) -> String {
         Error::Run(error) => super::next(error),
         Error::Program(error) => error.help().to_owned(),
         Error::Command { end, .. } => match end {
+            End::Itself {
+                ended: Ended::Signal(9),
+                told: None,
+            } => "schemagate did not kill it: see `kubectl describe pod` for OOMKilled, and the container's memory limit"
+                .to_owned(),
             End::Itself { told: None, .. } => "its output above says why".to_owned(),
             End::Itself { .. } | End::Stubborn { .. } => {
                 "start again: the command is run again".to_owned()

@@ -215,11 +215,11 @@ pub fn failed_sql(table: &TableName) -> String {
 
 /// Everything noted about a history, oldest first: time, run, event, version, statement, milliseconds, actor, version of
 /// the application, WAL position, detail.
-pub fn notes_sql(table: &TableName) -> String {
+pub fn notes_sql(history: &str) -> String {
     format!(
         "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, duration_ms, actor, app_version, \
          wal::pg_catalog.text, detail::pg_catalog.text FROM {TABLE} WHERE history = {} ORDER BY id",
-        quote_literal(&table.to_string())
+        quote_literal(history)
     )
 }
 

@@ -72,8 +72,12 @@ impl Machine {
         &self.progress
     }
 
-    /// Whether a migrating sidecar should begin a run: something needed is pending, and it has not failed for good.
+    /// Whether a migrating sidecar should begin a run: something needed is pending, and it has not failed for good. A
+    /// database that cannot be asked cannot be migrated either.
     pub fn wants_run(&self) -> bool {
+        if self.trouble.is_some() || !self.progress.database_up {
+            return false;
+        }
         let may = match &self.ended {
             None
             | Some(Ended {

@@ -24,7 +24,7 @@ pub(super) struct Desk<'a> {
     published: Instant,
     /// Something is not published yet.
     behind: bool,
-    /// What the process would end with, were it to end on a failure.
+    /// What the process would end with, were it to end on what the last look has shown.
     end: Option<Error>,
     /// What was last logged of a database that cannot be asked.
     trouble: Option<String>,
@@ -81,6 +81,7 @@ impl<'a> Desk<'a> {
     }
 
     fn take_in(&mut self, looked: Looked) {
+        self.end = None;
         match looked {
             Looked::Unreachable(told) => {
                 self.cannot_ask(&told);

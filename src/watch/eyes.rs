@@ -123,15 +123,11 @@ impl<'a> Eyes<'a> {
     /// When the next look is due.
     pub(super) fn due(&mut self, pace: &mut Pace, settled: bool) -> Instant {
         let now = Instant::now();
-        let due = now + pace.next(settled);
-        // A look that failed leaves them asked for: the next one has its pause all the same.
-        let details = self.details.filter(|details| *details > now);
-        let due = details.map_or(due, |details| details.min(due));
-        if self.kept.is_none() && self.listening.is_possible() {
-            // What happens till then, nobody tells.
-            return due.min(now + self.lost.next_delay());
-        }
-        due
+        let details = self.details;
+        // Until there is a connection again, nobody tells what happens.
+        let deaf = self.kept.is_none() && self.listening.is_possible();
+        let lost = deaf.then(|| now + self.lost.next_delay());
+        soonest(now, now + pace.next(settled), details, lost)
     }
 
     /// One look. Every step of it ends.
@@ -147,13 +143,19 @@ impl<'a> Eyes<'a> {
             // A server that lets in and throws out must not be asked without a break.
             tokio::time::sleep(self.lost.next_delay()).await;
         }
-        if let Some(session) = self.kept.take()
-            && let Ok(looked) = self.ask(session, depth).await
-        {
-            self.lost.reset();
-            return looked;
+        if let Some(session) = self.kept.take() {
+            match self.ask(session, depth).await {
+                Ok(looked) => {
+                    self.lost.reset();
+                    return looked;
+                }
+                Err(error @ connect::Error::NoAnswer { .. }) => {
+                    return Looked::Unreachable(of_connection(&error));
+                }
+                // Of a kept connection that is all it says: it is old.
+                Err(_) => {}
+            }
         }
-        // Of a kept connection an error says only that it is old.
         let outcome = match self.connect().await {
             Ok(session) => self.ask(session, depth).await,
             Err(error) => Err(error),
@@ -241,6 +243,16 @@ impl<'a> Eyes<'a> {
     }
 }
 
+/// The next look: when the pace says, or sooner where details are wanted or a connection is. Details that are overdue
+/// could not be had: they wait for the pace as everything does.
+fn soonest(now: Instant, due: Instant, details: Option<Instant>, lost: Option<Instant>) -> Instant {
+    let details = details.filter(|details| *details > now);
+    [details, lost]
+        .into_iter()
+        .flatten()
+        .fold(due, Instant::min)
+}
+
 // === impl Need ===
 
 impl Need {
@@ -274,4 +286,26 @@ fn of_history(error: history::Error) -> Looked {
         what: error.to_string(),
         next: error.help(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soonest_that_is_still_to_come() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let past = now.checked_sub(Duration::from_secs(1));
+        assert_eq!(soonest(now, at(9), None, None), at(9));
+        assert_eq!(soonest(now, at(9), Some(at(2)), None), at(2));
+        assert_eq!(soonest(now, at(9), Some(at(2)), Some(at(1))), at(1));
+        assert_eq!(soonest(now, at(9), Some(at(20)), Some(at(12))), at(9));
+        assert_eq!(
+            soonest(now, at(9), past, None),
+            at(9),
+            "no loop without a pause"
+        );
+        assert_eq!(soonest(now, at(9), Some(now), None), at(9));
+    }
 }

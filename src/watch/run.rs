@@ -124,11 +124,7 @@ impl Watcher<'_> {
         if let Some(detail) = error.detail() {
             info!(detail, "detail of the server");
         }
-        let is_permanent = matches!(
-            error.exit_status(),
-            ExitStatus::Sql | ExitStatus::History | ExitStatus::Usage
-        );
-        let is_over = is_permanent && cause != Cause::Transient;
+        let is_over = cause != Cause::Transient;
         self.runs.not_before = Instant::now() + self.runs.pause.next_delay();
         self.desk.observe(Observation::Failed(cause, what));
         if exit && is_over {

@@ -40,6 +40,7 @@ pub(super) async fn watch(
 ) -> End {
     let mut told: Option<(Signal, Instant)> = None;
     let mut warned = false;
+    let mut known = None;
     loop {
         let patience = async {
             match told {
@@ -50,24 +51,35 @@ pub(super) async fn watch(
         tokio::select! {
             biased;
             ended = child.wait() => {
+                if child.has_outlived() {
+                    let why = "schemagate stood still and could not keep it; its guard ended the command".to_owned();
+                    return End::LockLost { ended: Some(ended), why };
+                }
                 warn_of_rest(child, name, warn);
                 return End::Itself { ended, told: told.map(|(signal, _)| signal) };
             }
             lost = hold.lost() => {
+                // Before it is told: nobody may read what we write.
+                child.forward(Signal::Terminate);
                 warn(&format!("the lock is lost ({}): ending {name}", lost.why));
                 let grace = lost.until.saturating_duration_since(Instant::now());
-                let ended = child.end(Signal::Terminate, grace.min(hold::GRACE)).await;
+                let ended = child.end_told(grace.min(hold::GRACE)).await;
                 return End::LockLost { ended, why: lost.why };
+            }
+            (sign, until) = hold.sign(known) => {
+                known = Some(sign);
+                child.vouch(until);
             }
             cause = stop.wait(), if told.is_none() => match cause {
                 Cause::Signal(signal) => {
-                    warn(&format!("{cause}: passing it on to {name}"));
                     child.forward(signal);
                     told = Some((signal, Instant::now()));
+                    warn(&format!("{cause}: passing it on to {name}"));
                 }
                 Cause::Deadline => {
+                    child.forward(Signal::Terminate);
                     warn(&format!("{cause}: ending {name}"));
-                    let ended = child.end(Signal::Terminate, DEADLINE_GRACE).await;
+                    let ended = child.end_told(DEADLINE_GRACE).await;
                     return End::Deadline { ended };
                 }
             },

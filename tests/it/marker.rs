@@ -105,6 +105,28 @@ fn status_of_a_failed_and_of_a_done_marker() {
     status(&database).run().assert_code(0);
 }
 
+/// The image of another tool has no folder of migrations.
+#[test]
+fn the_journal_of_the_markers_needs_no_folder() {
+    let database = Server::debian().database();
+    let history = call(&database, &["status", "--history"]);
+    history
+        .run()
+        .assert_code(0)
+        .assert_prints("the journal has nothing about exec");
+    let database = journal();
+    failed(&database);
+    done(&database);
+    note(&database, "applied", "schemagate.history", "0001", "NULL");
+    let outcome = call(&database, &["status", "--history", "--format", "json"]).run();
+    outcome.assert_code(0);
+    let value: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(value["history"], "exec");
+    let events = value["journal"].as_array().expect("a list").iter();
+    let events: Vec<_> = events.map(|note| &note["event"]).collect();
+    assert_eq!(events, ["failed", "exec_done"]);
+}
+
 #[test]
 fn markers_and_histories_are_told_apart() {
     let database = journal();

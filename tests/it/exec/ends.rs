@@ -1,5 +1,8 @@
 //! How the command ends, and what `exec` makes of it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread::sleep;
 use std::time::Duration;
 
 use super::{WAITING, exec, let_go, pid_of, read};
@@ -29,7 +32,8 @@ fn output_and_code_are_its_own() {
     exec(&database.url(), &Folder::empty(), "kill -KILL $$")
         .run()
         .assert_code(137)
-        .assert_says("SIGKILL");
+        .assert_says("SIGKILL")
+        .assert_says("OOMKilled");
     eventually!(database.has_no_advisory_lock(), "the lock is free");
 }
 
@@ -54,6 +58,53 @@ fn a_signal_is_passed_on_and_the_end_is_its_own() {
 }
 
 /// Until the command has ended it may write: the lock stays.
+/// What reads the log line by line must find ours.
+#[test]
+fn a_last_line_without_an_end_is_not_our_sums_beginning() {
+    let database = Server::debian().database();
+    let script = "printf 'to stdout'; printf 'to stderr' >&2";
+    let outcome = exec(&database.url(), &Folder::empty(), script).run();
+    outcome.assert_code(0).assert_says("to stderr\n");
+    assert_eq!(outcome.stdout, "to stdout");
+    let last = outcome.stderr.lines().last().expect("a line");
+    let sum: serde_json::Value = serde_json::from_str(last).expect("JSON alone in its line");
+    assert_eq!(sum["message"], "run finished");
+}
+
+/// A log collector that hangs fills the pipe, and whoever logs stands still.
+#[test]
+fn a_signal_is_passed_on_though_nobody_reads_the_log() {
+    let database = Server::debian().database();
+    let folder = Folder::empty();
+    folder.write(
+        "stuck",
+        b"#!/bin/sh\nmkfifo \"$DIR/log\"; exec 3<>\"$DIR/log\"; exec \"$GATE\" \"$@\" 2>&3\n",
+    );
+    let stuck = folder.path().join("stuck");
+    fs::set_permissions(&stuck, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let script = format!(
+        "trap 'touch \"$DIR/told\"; exit' TERM
+         (while :; do echo {} >&2; echo >>\"$DIR/lines\"; done) &
+         {WAITING}",
+        "x".repeat(1000)
+    );
+    let running = exec(&database.url(), &folder, &script)
+        .env("GATE", env!("CARGO_BIN_EXE_schemagate"))
+        .program(&stuck)
+        .spawn();
+    pid_of(&folder);
+    let lines = || read(&folder.path().join("lines")).len();
+    let stands_still = || {
+        let before = lines();
+        sleep(Duration::from_millis(500));
+        before > 0 && lines() == before
+    };
+    eventually!(stands_still(), "nobody reads");
+    running.signal("TERM");
+    eventually!(folder.path().join("told").exists(), "it is told");
+    running.signal("KILL");
+}
+
 #[test]
 fn the_lock_is_held_until_a_told_command_has_ended() {
     let database = Server::debian().database();

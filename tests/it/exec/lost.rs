@@ -139,6 +139,29 @@ fn a_stopped_process_loses_the_lock() {
     other.wait().assert_code(0);
 }
 
+/// Stopped alone, without its command, it can end nothing: its guard does, before the server gives the lock away.
+#[test]
+fn beside_a_stopped_schemagate_the_command_does_not_run_on() {
+    let database = Server::debian().database();
+    let folder = Folder::empty();
+    let script = format!("trap '' TERM\n{WAITING}");
+    let stopped = exec(&database.url(), &folder, &script).spawn();
+    let pid = pid_of(&folder);
+    let backend = lock_backend(&database);
+    let session = database.session();
+    let held =
+        format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = {backend}");
+    stopped.signal("STOP");
+    eventually!(!is_alive(pid), "it is killed");
+    assert_eq!(session.value(&held), "1", "the server still keeps the lock");
+    eventually!(session.value(&held) == "0", "the server gives it away");
+    stopped.signal("CONT");
+    stopped
+        .wait()
+        .assert_code(10)
+        .assert_says("the lock was lost");
+}
+
 /// An answer may take a while: only none at all is a lost lock.
 #[test]
 fn a_slow_link_is_no_lost_lock() {
