@@ -378,8 +378,9 @@ fn of_statement(code: &str) -> ExitStatus {
         "42501" | "22023" | "3D000" | "28000" | "28P01" => ExitStatus::Refused,
         // lock_not_available: a lock_timeout of the role's own
         "55P03" => ExitStatus::Locked,
-        // query_canceled: a statement_timeout of the role's own, or somebody's pg_cancel_backend
-        "57014" => ExitStatus::Unreachable,
+        // query_canceled: a statement_timeout of the role's own, or somebody's pg_cancel_backend; an error of the system
+        // below the server; one inside it, as of a table that is replaced in this moment
+        "57014" | "58000" | "58030" | "58P01" | "58P02" | "XX000" => ExitStatus::Unreachable,
         _ => ExitStatus::History,
     }
 }
@@ -413,6 +414,9 @@ mod tests {
             ("3D000", ExitStatus::Refused),
             ("55P03", ExitStatus::Locked),
             ("57014", ExitStatus::Unreachable),
+            ("58030", ExitStatus::Unreachable),
+            ("58P01", ExitStatus::Unreachable),
+            ("XX000", ExitStatus::Unreachable),
             ("42703", ExitStatus::History),
             ("XX001", ExitStatus::History),
         ] {

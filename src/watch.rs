@@ -169,8 +169,13 @@ impl Watcher<'_> {
         }
         let looked = tokio::select! {
             biased;
-            _ = self.stop.wait() => return None,
-            looked = self.eyes.look(wake, settled) => looked,
+            _ = self.stop.wait() => None,
+            looked = self.eyes.look(wake, settled) => Some(looked),
+        };
+        let Some(looked) = looked else {
+            self.desk.drain();
+            self.eyes.give_up().await;
+            return None;
         };
         if matches!(&looked, Looked::Seen(seen) if self.desk.is_progress(seen))
             || matches!(looked, Looked::Followed(_))

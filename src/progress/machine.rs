@@ -81,7 +81,7 @@ impl Machine {
         let may = match &self.ended {
             None
             | Some(Ended {
-                cause: Cause::Transient,
+                cause: Cause::Transient | Cause::Surroundings,
                 ..
             }) => true,
             Some(_) => false,
@@ -170,6 +170,9 @@ impl Machine {
     /// The last look was the last word; readiness stays as it was.
     fn cannot_ask(&mut self, told: Told, up: bool, now: Timestamp) {
         self.progress.database_up = up;
+        if !up {
+            self.progress.running = None;
+        }
         if self.progress.seen_at.is_some() {
             self.progress.stale_since.get_or_insert(now);
         }
@@ -255,7 +258,7 @@ impl Machine {
             return;
         };
         let matters = match &ended.cause {
-            Cause::Transient => status.migrations.iter().any(is_open),
+            Cause::Transient | Cause::Surroundings => status.migrations.iter().any(is_open),
             Cause::Migration(failed) => {
                 let mut lines = status.migrations.iter();
                 lines.any(|line| line.version == *failed && is_open(line))
@@ -297,7 +300,14 @@ impl Machine {
                     ..
                 }),
             ) => *state,
-            (Some("mismatch"), _) => State::Mismatch,
+            (Some("mismatch"), _)
+            | (
+                _,
+                Some(Ended {
+                    cause: Cause::Surroundings,
+                    ..
+                }),
+            ) => State::Mismatch,
             (Some("failed"), _) => State::Failed,
             (_, _) if self.progress.holder.is_some() => State::WaitingForLock,
             (Some(_), _) => State::Pending,

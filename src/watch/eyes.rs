@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Need, pace::Pace};
 use crate::{
-    connect::{self, Backoff, Session},
+    connect::{self, Backoff, Canceller, Session},
     exit::ExitStatus,
     history,
     plan::Plan,
@@ -27,6 +27,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// The pauses before who listens takes its connection up again: from this, doubling, to that.
 const LOST_FIRST: Duration = Duration::from_millis(100);
 const LOST_LONGEST: Duration = Duration::from_secs(15);
+/// How long the end of the process may wait for a look to be given up.
+const GIVE_UP_LIMIT: Duration = Duration::from_secs(1);
 /// How soon the details are asked for that a glance has left out, or that a notification may be about whose reason the
 /// rows do not show.
 const DETAILS: Duration = Duration::from_secs(2);
@@ -64,6 +66,8 @@ pub(super) struct Eyes<'a> {
     known: Option<Known>,
     listening: Listening,
     kept: Option<Session>,
+    /// Ends the question that is being asked.
+    asking: Option<Canceller>,
     /// When more is to be asked than the last look did.
     details: Option<Instant>,
     /// The pauses before a lost connection is taken up again.
@@ -79,6 +83,7 @@ impl<'a> Eyes<'a> {
             known: None,
             listening: Listening::new(listen),
             kept: None,
+            asking: None,
             details: None,
             lost: Backoff::new(LOST_FIRST, LOST_LONGEST),
         }
@@ -93,6 +98,14 @@ impl<'a> Eyes<'a> {
     pub(super) async fn close(&mut self) {
         if let Some(session) = self.kept.take() {
             session.close().await;
+        }
+    }
+
+    /// A look was given up. A server that waits for a table's lock would go on waiting for a client that has left: a
+    /// session for each pod that was replaced meanwhile.
+    pub(super) async fn give_up(&mut self) {
+        if let Some(canceller) = self.asking.take() {
+            let _ = timeout(GIVE_UP_LIMIT, canceller.cancel()).await;
         }
     }
 
@@ -168,8 +181,10 @@ impl<'a> Eyes<'a> {
     async fn ask(&mut self, session: Session, depth: Depth) -> Result<Looked, connect::Error> {
         let canceller = session.canceller();
         let peer = session.peer().to_owned();
-        let asking = timeout(ANSWER_LIMIT, self.ask_all(&session, depth));
-        match asking.await {
+        self.asking = Some(canceller.clone());
+        let asked = timeout(ANSWER_LIMIT, self.ask_all(&session, depth)).await;
+        self.asking = None;
+        match asked {
             Ok(Ok(looked)) => {
                 if self.listening.is_on(&session) {
                     self.kept = Some(session);
@@ -253,9 +268,12 @@ impl Need {
 pub(super) fn of_connection(error: &connect::Error) -> Told {
     Told {
         what: error.to_string(),
-        next: error
-            .help()
-            .unwrap_or_else(|| "look at the server and its log".to_owned()),
+        next: error.help().unwrap_or_else(|| match error {
+            connect::Error::File { .. } | connect::Error::Settings(_) => {
+                "correct it there; files are read again at every attempt".to_owned()
+            }
+            _ => "look at the server and its log".to_owned(),
+        }),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     exit::ExitStatus,
     metrics::RunEnd,
     migration::Migration,
-    progress::{Cause, Observation, State},
+    progress::{Cause, Observation, State, Told},
     runner::{self, Event},
     source::Source,
     stop,
@@ -185,8 +185,10 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
         }),
         Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.headline())),
         Event::Lost { error, .. } => {
-            let text = format!("the connection was lost: {error}");
-            desk.observe(Observation::Hindered(text));
+            desk.observe(Observation::Unreachable(Told {
+                what: format!("the connection was lost: {error}"),
+                next: "look at the server and its log".to_owned(),
+            }));
         }
         Event::Warning(_) | Event::Note(_) => {}
     }
@@ -198,6 +200,8 @@ fn cause(migrations: &[Migration], error: &Error) -> Cause {
     match error {
         // A mistake in a file that the settings name may be corrected there: it is read again at every attempt.
         Error::Run(E::Connect(_)) => Cause::Transient,
+        // Its tables may be dropped, which no look at our own history shows.
+        Error::Run(E::Foreign(_)) => Cause::Surroundings,
         Error::Run(E::Apply(Failure::Sql(sql))) if error.exit_status() == ExitStatus::Sql => {
             if migrations
                 .iter()

@@ -43,6 +43,8 @@ pub enum Cause {
     Transient,
     /// This migration failed in SQL: its content does not run again.
     Migration(String),
+    /// The database is another tool's, which may change without a change of the history: a mismatch till then.
+    Surroundings,
     /// It does not run again before the history is another; the state to show till then.
     History(State),
 }

@@ -71,7 +71,7 @@ impl Machine {
         match ended.cause {
             Cause::Migration(_) => true,
             Cause::Transient => self.lacks_privilege,
-            Cause::History(_) => false,
+            Cause::Surroundings | Cause::History(_) => false,
         }
     }
 

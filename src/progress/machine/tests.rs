@@ -391,6 +391,7 @@ fn a_run_of_its_own() {
     let half = || vec![Starts("0001"), Applies("0001"), Starts("0002")];
     let failed = |cause| run(half().into_iter().chain([Fails(cause)]).collect());
     check(failed(Cause::Transient), State::Pending, false, true);
+    check(failed(Cause::Surroundings), State::Mismatch, false, true);
     check(
         failed(Cause::Migration("0002".into())),
         State::Failed,
@@ -456,6 +457,19 @@ fn what_became_of_a_failed_run() {
     );
     check(
         after_failure(history(), Look("applied applied")),
+        State::Ready,
+        true,
+        false,
+    );
+    // What stands beside the history may be gone, which no look shows.
+    check(
+        after_failure(Cause::Surroundings, Look("applied pending")),
+        State::Mismatch,
+        false,
+        true,
+    );
+    check(
+        after_failure(Cause::Surroundings, Look("applied applied")),
         State::Ready,
         true,
         false,

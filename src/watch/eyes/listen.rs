@@ -21,6 +21,15 @@ const GAP: Duration = Duration::from_millis(50);
 const SETTINGS: &str =
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
+/// How often who listens asks whether there is room for it.
+const ROOM: Duration = Duration::from_secs(10);
+
+/// The server process that answers, and whether more than three quarters of the connections that the server allows are
+/// taken. Everybody may read the counts of the databases.
+const WHERE: &str = "SELECT pg_catalog.pg_backend_pid(), \
+     (SELECT pg_catalog.sum(numbackends) FROM pg_catalog.pg_stat_database) * 4 \
+     > pg_catalog.current_setting('max_connections')::int * 3";
+
 /// Whether to listen, and on what.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -32,6 +41,8 @@ pub(super) struct Listening {
     /// That was said.
     said: bool,
     last: Cell<Instant>,
+    /// When it was last asked whether there is room.
+    asked: Instant,
 }
 
 // === impl Listening ===
@@ -44,6 +55,7 @@ impl Listening {
             impossible: false,
             said: false,
             last: Cell::new(Instant::now()),
+            asked: Instant::now(),
         }
     }
 
@@ -60,15 +72,27 @@ impl Listening {
     /// Makes a new session listen, where that works. The look must come after it: what is committed in between is
     /// notified to nobody.
     pub(super) async fn begin(&mut self, session: &Session) -> Result<(), tokio_postgres::Error> {
-        if !self.wanted || self.is_on(session) {
+        let listens = self.is_on(session);
+        if !self.wanted || listens && self.asked.elapsed() < ROOM {
             return Ok(());
         }
         self.on = None;
         self.impossible = false;
-        let mut reply = wire::query(session.client(), "SELECT pg_catalog.pg_backend_pid()").await;
-        let pid: Option<i32> = reply.scalar(0)?.and_then(|pid| pid.parse().ok());
+        self.asked = Instant::now();
+        let rows = wire::query(session.client(), WHERE).await.rows(0)?;
+        let value = |column: usize| rows.first()?.get(column)?.as_deref();
+        let pid: Option<i32> = value(0).and_then(|pid| pid.parse().ok());
         if pid.is_none() || pid != session.wire_pid() {
             self.say("a pooler is in between, which passes no notifications on");
+            return Ok(());
+        }
+        // Two hundred pods must not keep the application, or each other, out of a server that allows a hundred.
+        if value(1) == Some("t") {
+            self.say("few of the connections that the server allows are left");
+            return Ok(());
+        }
+        if listens {
+            self.on = pid;
             return Ok(());
         }
         // A time limit of the role's or the server's own would end what is idle on purpose.

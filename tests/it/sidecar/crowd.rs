@@ -1,11 +1,11 @@
 //! Many of them, and one for a long time.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{migrated, two};
 use crate::harness::process::memory_kib;
-use crate::harness::{Schemagate, Server, Sidecar, eventually};
+use crate::harness::{Schemagate, Server, Session, Sidecar, Stop, eventually};
 
 /// A figure of `/metrics`.
 fn metric(sidecar: &Sidecar, name: &str) -> f64 {
@@ -57,6 +57,39 @@ fn two_hundred_share_twenty_connections() {
 }
 
 #[test]
+fn who_listens_leaves_room_for_others() {
+    let server = Server::own_with("max_connections = 20");
+    let database = server.database();
+    let role = database.role("app", "LOGIN");
+    let folder = two();
+    migrated(&database, &folder);
+    database.query(&format!(
+        "GRANT USAGE ON SCHEMA schemagate TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA schemagate TO {role}"
+    ));
+    let url = database.url_as(&role);
+    let call = Schemagate::sidecar(&database, &folder)
+        .url(&url)
+        .env("SCHEMAGATE_WATCH", "listen")
+        .env("SCHEMAGATE_POLL_INTERVAL", "2s");
+    let sidecars: Vec<_> = (0..40).map(|_| Sidecar::start(&call)).collect();
+    for sidecar in &sidecars {
+        sidecar.becomes("ready", true);
+    }
+    // The application is let in, and so are the sidecars that look now and then.
+    let application = Session::try_connect(&url);
+    assert!(application.is_ok(), "{:?}", application.err());
+    let listening = "SELECT count(*) FROM pg_stat_activity
+        WHERE application_name LIKE 'schemagate/%' AND state = 'idle'";
+    eventually!(
+        database.value(listening).parse::<u32>().unwrap() > 4,
+        "some listen"
+    );
+    for sidecar in sidecars {
+        sidecar.stop().assert_code(0);
+    }
+}
+
+#[test]
 fn memory_and_files_do_not_grow() {
     let database = Server::debian().database();
     let folder = two();
@@ -95,4 +128,32 @@ fn memory_and_files_do_not_grow() {
         files_after <= files_before.map(|files| files + 4),
         "{files_before:?} open files, then {files_after:?}"
     );
+}
+
+/// It has just become ready, and is still to ask for the details.
+#[test]
+fn a_server_that_stops_is_not_asked_without_a_pause() {
+    let server = Server::own();
+    for watch in ["poll", "listen"] {
+        let database = server.database();
+        let folder = two();
+        let call = Schemagate::sidecar(&database, &folder)
+            .env("SCHEMAGATE_WATCH", watch)
+            .env("SCHEMAGATE_POLL_INTERVAL", "500ms")
+            .env("SCHEMAGATE_AUTO_MIGRATE", "true");
+        let sidecar = Sidecar::start(&call);
+        sidecar.becomes("ready", true);
+        server.stop(Stop::Immediate);
+        sidecar.sees_database(false);
+        let attempts = || metric(&sidecar, "schemagate_connect_attempts_total");
+        let (began, before) = (Instant::now(), attempts());
+        // The details are asked for within two seconds.
+        eventually!(began.elapsed() > Duration::from_secs(3), "three seconds");
+        let seconds = began.elapsed().as_secs_f64();
+        let many = attempts() - before;
+        assert!(many < 20.0 + seconds * 10.0, "{many} in {seconds} s");
+        server.start();
+        sidecar.sees_database(true);
+        assert_eq!(sidecar.stop().code(), 0);
+    }
 }

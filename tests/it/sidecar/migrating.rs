@@ -209,6 +209,23 @@ fn what_cannot_be_run_as_asked_is_told_once() {
 }
 
 #[test]
+fn a_history_of_another_tool_that_goes_away() {
+    let database = Server::debian().database();
+    database.query("CREATE TABLE _prisma_migrations AS SELECT 1 AS id");
+    let folder = two();
+    let sidecar = Sidecar::start(&migrating(&database, &folder));
+    sidecar.becomes("mismatch", false);
+    looks_on(&sidecar);
+    assert!(
+        sidecar.reason().contains("Prisma Migrate"),
+        "{}",
+        sidecar.reason()
+    );
+    database.query("DROP TABLE _prisma_migrations");
+    sidecar.becomes("ready", true);
+}
+
+#[test]
 fn a_privilege_that_is_granted_later() {
     let database = Server::debian().database();
     let role = database.role("app", "LOGIN");

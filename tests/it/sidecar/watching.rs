@@ -249,6 +249,46 @@ fn a_history_that_may_not_be_read_is_told() {
 }
 
 #[test]
+fn an_error_of_the_disk_takes_nothing_away() {
+    let database = Server::debian().database();
+    let folder = two();
+    migrated(&database, &folder);
+    let sidecar = Sidecar::start(&Schemagate::sidecar(&database, &folder));
+    sidecar.becomes("ready", true);
+    database.query(
+        "CREATE FUNCTION broken() RETURNS SETOF schemagate.history LANGUAGE plpgsql AS
+           $$ BEGIN RAISE 'could not read block 0' USING ERRCODE = '58030'; END $$;
+         BEGIN;
+         ALTER TABLE schemagate.history RENAME TO kept;
+         CREATE VIEW schemagate.history AS SELECT * FROM broken();
+         COMMIT",
+    );
+    eventually!(
+        sidecar.reason().contains("could not read block 0"),
+        "{:#}",
+        sidecar.status()
+    );
+    sidecar.becomes("ready", true);
+    assert!(sidecar.status()["stale_since"].is_string());
+}
+
+#[test]
+fn who_ends_while_it_asks_leaves_no_session_that_waits() {
+    let database = Server::debian().database();
+    let folder = two();
+    migrated(&database, &folder);
+    let locker = database.session();
+    locker.query("BEGIN; LOCK TABLE schemagate.history");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'schemagate/%' AND wait_event_type = 'Lock'";
+    let sidecar = Sidecar::start(&Schemagate::sidecar(&database, &folder));
+    eventually!(database.value(waiting) == "1", "it asks");
+    sidecar.stop().assert_code(0);
+    eventually!(database.value(waiting) == "0", "nobody waits");
+    locker.query("ROLLBACK");
+}
+
+#[test]
 fn a_stuck_database_delays_no_answer_and_takes_nothing_away() {
     let database = Server::debian().database();
     let folder = two();
