@@ -6,7 +6,7 @@ use super::{Error, Event, Interrupted, Params};
 use crate::{
     connect::{self, Session, Wait},
     formats::{self, Format, Shape},
-    history::{self, Journal, Snapshot, journal},
+    history::{self, Journal, Snapshot},
     migration::{Applied, TableName},
     plan::{self, Plan, Policy},
     source::Source,
@@ -75,21 +75,11 @@ pub async fn failures(
     params: &Params,
     source: &Source,
 ) -> Result<HashMap<String, String>, Error> {
-    let history = &params.history;
-    let question = journal::failed_sql(&history.table);
-    let rows = history::ask(session.client(), history.role.as_deref(), &question)
+    let noted = history::noted(session.client(), &params.history, &source.migrations)
         .await
-        .map_err(|error| Error::History(history::Error::Database(error)))?;
-    let failures = rows.into_iter().filter_map(|row| {
-        let mut row = row.into_iter();
-        let version = row.next().flatten()?;
-        let checksum = row.next().flatten();
-        let same = source.migrations.iter().any(|migration| {
-            migration.version == version && Some(&migration.checksum) == checksum.as_ref()
-        });
-        let message = row.next().flatten().unwrap_or_else(|| "failed".to_owned());
-        same.then_some((version, message))
-    });
+        .map_err(Error::History)?;
+    let failures = noted.into_iter();
+    let failures = failures.filter_map(|(version, noted)| Some((version, noted.failure?)));
     Ok(failures.collect())
 }
 

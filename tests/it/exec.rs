@@ -81,8 +81,8 @@ fn lock_backend(database: &Database<'_>) -> String {
     )
 }
 
-#[test]
-fn ten_at_once_and_never_two_at_a_time() {
+/// Two databases with the table of [`TRACED`]: one to be reached directly, one behind a transaction pooler.
+fn direct_and_pooled(mut test: impl FnMut(&Database<'_>, &str)) {
     let bouncer = PgBouncer::start(Server::debian(), "transaction", 5);
     for pooled in [false, true] {
         let database = Server::debian().database();
@@ -92,11 +92,18 @@ fn ten_at_once_and_never_two_at_a_time() {
         } else {
             database.url()
         };
-        let call = exec(&url, &Folder::empty(), TRACED);
+        test(&database, &url);
+    }
+}
+
+#[test]
+fn ten_at_once_and_never_two_at_a_time() {
+    direct_and_pooled(|database, url| {
+        let call = exec(url, &Folder::empty(), TRACED);
         for outcome in wait_for_all((0..10).map(|_| call.spawn()).collect()) {
             outcome.assert_code(0);
         }
-        assert_never_two(&database, 10);
+        assert_never_two(database, 10);
         assert!(
             !database.has_table("schemagate.journal"),
             "without a marker nothing is written"
@@ -105,7 +112,7 @@ fn ten_at_once_and_never_two_at_a_time() {
             database.has_no_advisory_lock(),
             "nothing stays on a pooled server"
         );
-    }
+    });
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::{TRACED, WAITING, assert_never_two, exec, let_go, pid_of, traced_table};
-use crate::harness::{Database, Folder, Outcome, PgBouncer, Proxy, Schemagate, Server, eventually};
+use super::{
+    TRACED, WAITING, assert_never_two, direct_and_pooled, exec, let_go, pid_of, traced_table,
+};
+use crate::harness::{Database, Folder, Outcome, Proxy, Schemagate, Server, eventually};
 use crate::lock::wait_for_all;
 
 fn once(url: &str, folder: &Folder, script: &str) -> Schemagate {
@@ -23,16 +25,8 @@ fn skipped(outcome: &Outcome) -> bool {
 
 #[test]
 fn ten_at_once_and_one_runs_it() {
-    let bouncer = PgBouncer::start(Server::debian(), "transaction", 5);
-    for pooled in [false, true] {
-        let database = Server::debian().database();
-        traced_table(&database);
-        let url = if pooled {
-            bouncer.url(&database)
-        } else {
-            database.url()
-        };
-        let call = once(&url, &Folder::empty(), TRACED);
+    direct_and_pooled(|database, url| {
+        let call = once(url, &Folder::empty(), TRACED);
         let outcomes = wait_for_all((0..10).map(|_| call.spawn()).collect());
         for outcome in &outcomes {
             outcome.assert_code(0);
@@ -41,9 +35,9 @@ fn ten_at_once_and_one_runs_it() {
             outcomes.iter().filter(|outcome| skipped(outcome)).count(),
             9
         );
-        assert_never_two(&database, 1);
+        assert_never_two(database, 1);
         assert_eq!(
-            journal(&database),
+            journal(database),
             [["exec", "exec_done", "1.4.2", "sh", "t"]]
         );
         call.run().assert_code(0).assert_says("the marker is done");
@@ -59,9 +53,9 @@ fn ten_at_once_and_one_runs_it() {
         call.env("SCHEMAGATE_HISTORY_TABLE", "public.alembic_version")
             .run()
             .assert_code(0);
-        assert_never_two(&database, 3);
-        assert_eq!(journal(&database)[2][0], "public.alembic_version");
-    }
+        assert_never_two(database, 3);
+        assert_eq!(journal(database)[2][0], "public.alembic_version");
+    });
 }
 
 #[test]
