@@ -8,11 +8,11 @@
 //! `npm` or the tool below a script (and it is set between fork and exec, which no safe code reaches). So before the command is started, the executable is started once more with
 //! [`ARGUMENT`], as the leader of a new process group, with a pipe to us as its standard input. The command joins that
 //! group. The guard does nothing but read: the pipe closes when we are gone, however that came about, and then it kills
-//! its own group, itself included. One byte, [`RELEASE`], sends it away instead.
+//! its own group, itself included. One byte, `RELEASE`, sends it away instead.
 //!
 //! A schemagate that stands still is no better than a dead one: stopped (SIGSTOP, a debugger), starved, or stuck in a
 //! write to a log that nobody reads, it sends no heartbeat, the server gives the lock away, and the command would go on
-//! beside the next pod's. So the guard is told after every sign of life how long the lock is safe ([`Guard::vouch`]), and
+//! beside the next pod's. So the guard is told after every sign of life how long the lock is safe (`Guard::vouch`), and
 //! kills the group when that time is over.
 //!
 //! The leader of a group also keeps the group's number from being given to strangers for as long as it lives, so a

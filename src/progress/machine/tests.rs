@@ -497,9 +497,3 @@ fn a_failure_for_want_of_a_privilege_is_tried_again() {
     assert_eq!(machine.progress().state, State::Failed);
     assert!(machine.wants_run());
 }
-
-#[test]
-fn draining_is_not_ready() {
-    check([Look("applied"), Drains], State::Ready, false, false);
-    check([Drains, Look("applied")], State::Ready, false, false);
-}

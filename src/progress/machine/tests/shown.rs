@@ -121,3 +121,9 @@ fn errors_are_counted_and_bounded() {
     assert_eq!(errors.len(), MAX_ERRORS);
     assert_eq!(errors[0].text, "error 29");
 }
+
+#[test]
+fn draining_is_not_ready() {
+    check([Look("applied"), Drains], State::Ready, false, false);
+    check([Drains, Look("applied")], State::Ready, false, false);
+}
