@@ -51,9 +51,15 @@ pub async fn lay(
     let shape = match snapshot.shape {
         None => {
             let sql = formats::create_sql(params.format, &params.table, schema_exists);
-            fenced(client, frame, limits, &sql)
-                .await
-                .map_err(|error| own(error, snapshot))?;
+            fenced(client, frame, limits, &sql).await.map_err(|error| {
+                // IF NOT EXISTS asks the session's cache, which may not know yet what the last holder of the lock has
+                // committed; the catalog's unique index does.
+                if is_duplicate(&error) {
+                    Error::Own(Failure::AlreadyApplied)
+                } else {
+                    own(error, snapshot)
+                }
+            })?;
             params.format.new_shape()
         }
         Some(shape) if formats::needs_upgrade(params.format, shape) => {
@@ -156,7 +162,7 @@ fn warn_no_journal(snapshot: &Snapshot, warn: &mut dyn FnMut(&str)) {
     ));
 }
 
-/// The run of another history in this database created it at the same moment.
+/// Another run created it at the same moment.
 fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     [
         SqlState::DUPLICATE_SCHEMA,

@@ -5,10 +5,11 @@
 //! container's process 1 does the kernel end everything; below `sh -c` it does not.
 //!
 //! `PR_SET_PDEATHSIG` is made for this, and falls short of it: it reaches the child alone, not the `node` below an
-//! `npm` or the tool below a script (and it is set between fork and exec, which no safe code reaches). So before the command is started, the executable is started once more with
-//! [`ARGUMENT`], as the leader of a new process group, with a pipe to us as its standard input. The command joins that
-//! group. The guard does nothing but read: the pipe closes when we are gone, however that came about, and then it kills
-//! its own group, itself included. One byte, `RELEASE`, sends it away instead.
+//! `npm` or the tool below a script (and it is set between fork and exec, which no safe code reaches). So before the
+//! command is started, the executable is started once more with [`ARGUMENT`], as the leader of a new process group, with
+//! a pipe to us as its standard input. The command joins that group. The guard does nothing but read: the pipe closes
+//! when we are gone, however that came about, and then it kills its own group, itself included. One byte, `RELEASE`,
+//! sends it away instead.
 //!
 //! A schemagate that stands still is no better than a dead one: stopped (SIGSTOP, a debugger), starved, or stuck in a
 //! write to a log that nobody reads, it sends no heartbeat, the server gives the lock away, and the command would go on

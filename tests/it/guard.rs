@@ -38,11 +38,21 @@ fn it_ends_with_its_group_when_the_pipe_closes() {
 #[test]
 fn it_can_be_sent_away() {
     let (mut guard, mut pipe, mut member) = start();
-    pipe.write_all(b".").unwrap();
+    pipe.write_all(&[u8::MAX]).unwrap();
     assert_eq!(guard.wait().unwrap().code(), Some(0));
     assert_eq!(member.try_wait().unwrap(), None);
     member.kill().unwrap();
     member.wait().unwrap();
+}
+
+/// In tenths of a second: who vouches no more stands still.
+#[test]
+fn it_ends_with_its_group_when_its_time_is_over() {
+    let (mut guard, mut pipe, mut member) = start();
+    pipe.write_all(&[2]).unwrap();
+    assert_eq!(member.wait().unwrap().signal(), Some(9));
+    assert_eq!(guard.wait().unwrap().signal(), Some(9));
+    drop(pipe);
 }
 
 #[test]
