@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -13,6 +14,7 @@ use crate::connect;
 use crate::exit::ExitStatus;
 use crate::http;
 use crate::problem::Problem;
+use crate::sql::risk::Risk;
 
 mod build;
 mod help;
@@ -81,6 +83,31 @@ pub enum Command {
         /// Which question.
         endpoint: Endpoint,
     },
+    /// What would run, statement by statement.
+    Plan(PlanArgs),
+    /// The risk check alone, offline.
+    Lint(LintArgs),
+    /// History, checksums, drift, invalid indexes, assertions.
+    Verify {
+        /// How to print it.
+        output: Output,
+    },
+    /// Everything from nothing, in a throwaway database.
+    Validate(ValidateArgs),
+    /// Put the history right after a person has looked.
+    Repair(Repair),
+    /// Undo migrations by their down files.
+    Down {
+        /// The version that stays the newest applied; `0` undoes all.
+        to: String,
+        /// A person has thought about it.
+        yes: bool,
+    },
+    /// What this connection really is.
+    Doctor {
+        /// How to print it.
+        output: Output,
+    },
     /// Mark migrations as applied without running them.
     Baseline {
         /// Up to this version, inclusive.
@@ -91,6 +118,79 @@ pub enum Command {
         /// Where to; a folder, or a file's name.
         path: PathBuf,
     },
+}
+
+/// The arguments of `plan`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanArgs {
+    /// How to print it.
+    pub output: Output,
+    /// Exit 8 while anything needed is pending.
+    pub exit_code: bool,
+    /// `--trace`: run it in a transaction that is rolled back.
+    pub trace: Option<TraceArgs>,
+}
+
+/// The arguments of `plan --trace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceArgs {
+    /// `--force`: also beside other active clients.
+    pub force: bool,
+    /// `--trace-limit`: how long locks may be held in all.
+    pub limit: Duration,
+}
+
+/// The arguments of `lint`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LintArgs {
+    /// Files and folders; none is `SCHEMAGATE_DIR`.
+    pub paths: Vec<PathBuf>,
+    /// How to print it.
+    pub output: Output,
+    /// Findings of this class or above end with 7.
+    pub fail_on: Option<Risk>,
+    /// `--pg-version`: the server's version, as its users write it.
+    pub pg_version: Option<String>,
+    /// `--rules`: only these of the linter's rules, and the risk classes.
+    pub rules: Vec<String>,
+    /// `--exclude`: without these.
+    pub exclude: Vec<String>,
+}
+
+/// The arguments of `validate`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ValidateArgs {
+    /// `--server auto`: start a server of our own; else the one of the settings.
+    pub own_server: bool,
+    /// `--from-dump`: what the database holds before the first migration.
+    pub from_dump: Option<PathBuf>,
+}
+
+/// What `repair` is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// `--clear-dirty V`: a person has seen to it that nothing is left of it, or all of it is there.
+    ClearDirty(String),
+    /// `--accept-checksum V`: the applied file may look as it does now.
+    AcceptChecksum(String),
+    /// `--forget V`: take its row away.
+    Forget(String),
+}
+
+/// How a command prints its answer; which of them it takes, its grammar says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+    /// Annotations of a workflow.
+    Github,
+    /// For code scanning.
+    Sarif,
 }
 
 /// `wait --for`.
@@ -233,6 +333,42 @@ fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, Cli
                 Endpoint::Ready
             },
         }),
+        "plan" => Ok(Command::Plan(PlanArgs {
+            output: output(sub, vars),
+            exit_code: sub.get_flag("exit-code"),
+            trace: sub.get_flag("trace").then(|| TraceArgs {
+                force: sub.get_flag("force"),
+                limit: sub
+                    .get_one("trace-limit")
+                    .copied()
+                    .unwrap_or(Duration::from_secs(30)),
+            }),
+        })),
+        "lint" => Ok(Command::Lint(LintArgs {
+            paths: many(sub, "path"),
+            output: output(sub, vars),
+            fail_on: sub
+                .get_one::<String>("fail-on")
+                .and_then(|word| Risk::ALL.into_iter().find(|risk| risk.word() == word)),
+            pg_version: text(sub, "pg-version"),
+            rules: many(sub, "rules"),
+            exclude: many(sub, "exclude"),
+        })),
+        "verify" => Ok(Command::Verify {
+            output: output(sub, vars),
+        }),
+        "validate" => Ok(Command::Validate(ValidateArgs {
+            own_server: text(sub, "server").is_some(),
+            from_dump: sub.get_one("from-dump").cloned(),
+        })),
+        "repair" => Ok(Command::Repair(repair(sub))),
+        "down" => Ok(Command::Down {
+            to: text(sub, "to").unwrap_or_default(),
+            yes: sub.get_flag("yes"),
+        }),
+        "doctor" => Ok(Command::Doctor {
+            output: output(sub, vars),
+        }),
         "baseline" => Ok(Command::Baseline {
             to: text(sub, "to").unwrap_or_default(),
         }),
@@ -267,6 +403,36 @@ fn status(sub: &ArgMatches, vars: &mut Vars) -> Command {
     }
 }
 
+/// `--format` has two meanings with different words: how to print, and `SCHEMAGATE_FORMAT`.
+fn output(sub: &ArgMatches, vars: &mut Vars) -> Output {
+    let mut output = Output::default();
+    for value in sub.get_many::<OsString>("format").into_iter().flatten() {
+        match value.to_str().and_then(Output::from_word) {
+            Some(known) => output = known,
+            None => vars.set_flag("SCHEMAGATE_FORMAT", "format", value.clone()),
+        }
+    }
+    output
+}
+
+fn repair(sub: &ArgMatches) -> Repair {
+    let to = |name: &str| text(sub, name);
+    // The grammar asks for exactly one.
+    to("clear-dirty")
+        .map(Repair::ClearDirty)
+        .or_else(|| to("accept-checksum").map(Repair::AcceptChecksum))
+        .unwrap_or_else(|| Repair::Forget(to("forget").unwrap_or_default()))
+}
+
+fn many<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
+    matches
+        .get_many::<T>(name)
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
 /// Lays the settings among the flags over the environment.
 fn lay_over(vars: &mut Vars, matches: &ArgMatches) {
     let settings = SETTINGS.iter().map(|setting| (setting.name, setting.flag));
@@ -298,6 +464,13 @@ impl Command {
             Self::Exec { .. } => "exec",
             Self::Wait { .. } => "wait",
             Self::Probe { .. } => "probe",
+            Self::Plan(_) => "plan",
+            Self::Lint(_) => "lint",
+            Self::Verify { .. } => "verify",
+            Self::Validate(_) => "validate",
+            Self::Repair(_) => "repair",
+            Self::Down { .. } => "down",
+            Self::Doctor { .. } => "doctor",
             Self::Baseline { .. } => "baseline",
             Self::Install { .. } => "install",
         }
@@ -305,7 +478,30 @@ impl Command {
 
     /// Whether it needs a database.
     const fn connects(&self) -> bool {
-        !matches!(self, Self::Install { .. } | Self::Probe { .. })
+        match self {
+            Self::Install { .. } | Self::Probe { .. } | Self::Lint(_) => false,
+            Self::Validate(validate) => !validate.own_server,
+            _ => true,
+        }
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    /// All of them with their words.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("markdown", Self::Markdown),
+        ("github", Self::Github),
+        ("sarif", Self::Sarif),
+    ];
+
+    fn from_word(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(known, _)| *known == word)
+            .map(|(_, output)| output)
     }
 }
 

@@ -1,17 +1,24 @@
 //! What each command does, in order. Nothing below this sees the whole configuration.
 
 pub mod baseline;
+pub mod doctor;
+pub mod down;
 pub mod exec;
 pub mod finish;
 pub mod install;
 pub mod journal;
+pub mod lint;
 pub mod migrate;
 pub mod needed;
+pub mod plan;
 pub mod probe;
+pub mod repair;
 pub mod run;
 pub mod setup;
 pub mod sidecar;
 pub mod status;
+pub mod validate;
+pub mod verify;
 pub mod wait;
 
 use std::{
@@ -62,6 +69,9 @@ pub fn run(invocation: &Invocation) -> ExitStatus {
         Command::Install { path } => whole(invocation, |_| {
             let done = install::run(path, invocation.config.dry_run);
             (done.map(|()| Then::End), None)
+        }),
+        Command::Lint(args) => whole(invocation, |_| {
+            (lint::run(invocation, args).map(|()| Then::End), None)
         }),
         Command::Probe { endpoint } => probe::run(invocation.config.serving.listen, *endpoint),
         _ => whole(invocation, |summary| connecting(invocation, summary)),
@@ -152,8 +162,14 @@ async fn dispatch(context: &Context<'_>) -> Result<Then, Error> {
         Command::Wait { until } => wait::run(context, *until).await?,
         Command::Status { format, exit_code } => status::run(context, *format, *exit_code).await?,
         Command::Journal { format } => journal::run(context, *format).await?,
+        Command::Plan(args) => plan::run(context, args).await?,
+        Command::Verify { output } => verify::run(context, *output).await?,
+        Command::Validate(args) => validate::run(context, args).await?,
+        Command::Repair(repair) => repair::run(context, repair).await?,
+        Command::Down { to, yes } => down::run(context, to, *yes).await?,
+        Command::Doctor { output } => doctor::run(context, *output).await?,
         Command::Baseline { to } => baseline::run(context, to).await?,
-        Command::Probe { .. } | Command::Install { .. } => {}
+        Command::Probe { .. } | Command::Install { .. } | Command::Lint(_) => {}
     }
     Ok(Then::End)
 }

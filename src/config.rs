@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::gate;
 use crate::http;
 use crate::migration::{
     AheadPolicy, ChecksumPolicy, FormatSetting, OutOfOrder, Phase, TableName, TransactionMode,
@@ -70,6 +71,8 @@ pub struct Config {
     pub out_of_order: Option<OutOfOrder>,
     /// `SCHEMAGATE_CHECKSUM`; `None` is as the tool.
     pub checksum: Option<ChecksumPolicy>,
+    /// What holds migrations back.
+    pub gate: gate::Settings,
     /// `SCHEMAGATE_DRY_RUN`.
     pub dry_run: bool,
     /// `SCHEMAGATE_APP_VERSION`, for the journal.
@@ -235,6 +238,7 @@ impl Reader<'_> {
                 values::word(OutOfOrder::ALL),
             ),
             checksum: self.read("CHECKSUM", raw.checksum, values::word(ChecksumPolicy::ALL)),
+            gate: gate::Settings::default(),
             dry_run: self.boolean("DRY_RUN", raw.dry_run),
             app_version: raw.app_version,
             auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),

@@ -162,6 +162,7 @@ fn of_run(error: &runner::Error) -> ExitStatus {
         E::History(error) => error.exit_status(),
         E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
         E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
+        E::Held(_) => ExitStatus::Held,
         E::Apply(failure) => of_failure(failure),
         E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
         E::Lost(_) => ExitStatus::Deadline,
@@ -195,6 +196,7 @@ fn what(error: &runner::Error) -> String {
             .collect::<Vec<_>>()
             .join("; "),
         E::Prepare(error) => error.to_string(),
+        E::Held(held) => held.to_string(),
         E::Format(error) => error.to_string(),
         E::Foreign(error) => error.to_string(),
         E::Unproved(error) => error.to_string(),
@@ -266,6 +268,7 @@ fn next(error: &runner::Error) -> String {
             .map(crate::plan::Conflict::help)
             .unwrap_or_default(),
         E::Prepare(error) => error.next.clone(),
+        E::Held(held) => held.let_through.clone(),
         E::Format(error) => error.help(),
         E::Foreign(error) => error.help(),
         E::Unproved(error) => error.help().to_owned(),

@@ -20,15 +20,18 @@
 //! | [`sql`] | statements, directives, places of errors | yes |
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
+//! | [`gate`] | what holds a pending migration back | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
 //! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
 //! | [`http`] | one request and its answer; the only module that connects to anything else | no |
 //! | [`source`] | the folder; the only module that opens migration files | no |
 //! | [`history`] | reading the history table; the journal's SQL | no |
+//! | [`catalog`] | facts of relations | no |
 //! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
+//! | [`preflight`] | what is known to fail before anything is written | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
@@ -56,6 +59,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod catalog;
 pub mod child;
 pub mod cli;
 pub mod commands;
@@ -65,6 +69,7 @@ pub mod duration;
 pub mod error;
 pub mod exit;
 pub mod formats;
+pub mod gate;
 pub mod history;
 pub mod hold;
 pub mod http;
@@ -73,6 +78,7 @@ pub mod lock;
 pub mod metrics;
 pub mod migration;
 pub mod plan;
+pub mod preflight;
 pub mod problem;
 pub mod progress;
 pub mod push;

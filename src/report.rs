@@ -1,8 +1,11 @@
 //! What people and machines are told: the log's lines, the end of a run, the sum of a run, the tables of `status`.
 
+pub mod finding;
+pub mod github;
 pub mod journal;
 pub mod log;
 pub mod marker;
+pub mod sarif;
 pub mod status;
 pub mod summary;
 pub mod termination;

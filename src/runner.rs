@@ -7,8 +7,11 @@
 mod again;
 mod error;
 mod event;
+mod fingerprint;
+mod gates;
 mod look;
 mod queue;
+mod ready;
 mod write;
 
 use std::{
@@ -28,6 +31,7 @@ pub use queue::Queue;
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
     connect::{self, Backoff, Canceller, Session, Wait},
+    gate,
     history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys},
     migration::{Migration, TransactionMode},
@@ -58,6 +62,8 @@ pub struct Params {
     pub transaction: TransactionMode,
     /// What may run.
     pub policy: Policy,
+    /// What holds migrations back.
+    pub gate: gate::Settings,
     /// Who writes the journal.
     pub author: Author,
     /// `schemagate/VERSION POD`.

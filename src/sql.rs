@@ -15,6 +15,7 @@ mod lex;
 mod name;
 mod position;
 mod prepare;
+pub mod risk;
 mod script;
 mod session;
 mod split;

@@ -8,7 +8,10 @@ use crate::{
     exit::ExitStatus,
     migration::{Migration, TransactionMode},
     source::{self, Source},
-    sql::{Issue, Options, Script, Units},
+    sql::{
+        Issue, Options, Script, Units,
+        risk::{FileRisk, Release},
+    },
 };
 
 /// Scripts up to this size together are kept between the check and the run; others are read again.
@@ -24,6 +27,8 @@ pub struct Job {
     /// How it runs.
     pub mode: Mode,
     script: Option<Script>,
+    /// What it risks.
+    pub risk: FileRisk,
 }
 
 /// How a migration runs.
@@ -44,11 +49,12 @@ pub struct Error {
     pub next: String,
 }
 
-/// Reads every pending file once. Warnings are told through `warn`.
+/// Reads every pending file once. Warnings are told through `warn`; `release` reads what the statements risk.
 pub fn prepare(
     source: &Source,
     run: &[usize],
     mode: TransactionMode,
+    release: &mut Release,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Vec<Job>, Error> {
     let mut jobs = Vec::with_capacity(run.len());
@@ -56,7 +62,7 @@ pub fn prepare(
     let mut kept = 0;
     for &index in run {
         let migration = &source.migrations[index];
-        match job(source, index, mode) {
+        match job(source, index, mode, release) {
             Ok(mut job) => {
                 if mode == TransactionMode::All && run.len() > 1 {
                     job.warn_of_enum(migration, warn);
@@ -80,7 +86,12 @@ pub fn prepare(
     })
 }
 
-fn job(source: &Source, index: usize, mode: TransactionMode) -> Result<Job, Vec<String>> {
+fn job(
+    source: &Source,
+    index: usize,
+    mode: TransactionMode,
+    release: &mut Release,
+) -> Result<Job, Vec<String>> {
     let migration = &source.migrations[index];
     let script = script(source, migration)?;
     let told = |issues: Vec<Issue>| told(migration, &issues);
@@ -99,6 +110,7 @@ fn job(source: &Source, index: usize, mode: TransactionMode) -> Result<Job, Vec<
     Ok(Job {
         migration: index,
         mode,
+        risk: release.file(&script),
         script: Some(script),
     })
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{TypedValueParser, ValueParser};
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
 
 use super::help::{self, Topic};
 use crate::config::names::{self, CONNECTIONS, Connection, Kind, LATER_COMMANDS, SETTINGS};
@@ -54,8 +55,15 @@ fn subcommand(command: Command, topic: &'static Topic) -> Command {
         .about(topic.about)
         .after_help(help::epilogue(topic))
         .args_override_self(true)
+        .groups(exactly_one(topic.name))
         .args(own)
         .args(settings)
+}
+
+/// Arguments of which a command needs exactly one.
+fn exactly_one(command: &str) -> Option<ArgGroup> {
+    let what = ["clear-dirty", "accept-checksum", "forget"];
+    (command == "repair").then(|| ArgGroup::new("what").args(what).required(true))
 }
 
 /// A command of a later release takes anything, to be told so.
@@ -87,6 +95,27 @@ fn own_arguments(command: &str) -> Vec<Arg> {
         "run" => vec![argv("The program that takes schemagate's place, and its arguments")],
         "exec" => vec![argv("The tool to run under the lock, and its arguments")],
         "probe" => probe_arguments(),
+        "plan" => plan_arguments(),
+        "lint" => lint_arguments(),
+        "verify" | "doctor" => vec![output("text|json")],
+        "validate" => vec![
+            Arg::new("server")
+                .long("server")
+                .value_name("auto")
+                .value_parser(["auto"])
+                .hide_possible_values(true)
+                .help("auto: start a PostgreSQL found on this machine, in a temporary folder [default: the server of the settings]"),
+            Arg::new("from-dump")
+                .long("from-dump")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("An SQL dump that is restored before the first migration"),
+        ],
+        "repair" => repair_arguments(),
+        "down" => vec![
+            version("to", "Undo everything newer than this one; 0 undoes all").required(true),
+            switch("yes", "Do it: data in what is undone is lost"),
+        ],
         "baseline" => vec![
             Arg::new("to")
                 .long("to")
@@ -104,6 +133,103 @@ fn own_arguments(command: &str) -> Vec<Arg> {
         ],
         _ => Vec::new(),
     }
+}
+
+/// `--format`, which takes the words of `SCHEMAGATE_FORMAT` too.
+fn output(words: &'static str) -> Arg {
+    Arg::new("format")
+        .long("format")
+        .value_name(words)
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString))
+        .help("How to print; the words of SCHEMAGATE_FORMAT are taken too [default: text]")
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+fn version(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("VERSION")
+        .value_parser(clap::builder::NonEmptyStringValueParser::new())
+        .help(help)
+}
+
+fn plan_arguments() -> Vec<Arg> {
+    vec![
+        output("text|json|markdown|github|sarif"),
+        switch(
+            "exit-code",
+            "End with 8 while a needed migration is pending",
+        ),
+        switch(
+            "trace",
+            "Run it in one transaction, roll back, and report what really happened",
+        ),
+        switch("force", "With --trace: also beside other active clients").requires("trace"),
+        Arg::new("trace-limit")
+            .long("trace-limit")
+            .value_name("DURATION")
+            .value_parser(limit)
+            .requires("trace")
+            .help("With --trace: how long locks may be held in all [default: 30s]"),
+    ]
+}
+
+fn limit(text: &str) -> Result<Duration, String> {
+    Some(crate::duration::parse(text)?)
+        .filter(|limit| !limit.is_zero())
+        .ok_or_else(|| "it must have an end".to_owned())
+}
+
+fn lint_arguments() -> Vec<Arg> {
+    let rules = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("RULES")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .help(help)
+    };
+    vec![
+        Arg::new("path")
+            .value_name("PATH")
+            .num_args(0..)
+            .value_parser(value_parser!(PathBuf))
+            .help("Files or folders [default: SCHEMAGATE_DIR]"),
+        output("text|json|github|sarif"),
+        Arg::new("fail-on")
+            .long("fail-on")
+            .value_name("CLASS")
+            .value_parser(["safe", "blocking", "rewrite", "destructive"])
+            .hide_possible_values(true)
+            .help("End with 7 at findings of this class or above: blocking, rewrite or destructive [default: destructive]"),
+        Arg::new("pg-version")
+            .long("pg-version")
+            .value_name("VERSION")
+            .help("The server's version, such as 15 or 16.4 [default: 14]"),
+        rules("rules", "Only these rules of squawk, with commas between"),
+        rules("exclude", "Without these rules of squawk"),
+    ]
+}
+
+fn repair_arguments() -> Vec<Arg> {
+    vec![
+        version(
+            "clear-dirty",
+            "Nothing of it is left half done: it may run again from its start",
+        ),
+        version(
+            "accept-checksum",
+            "Its file may look as it does now: the history takes over its checksum",
+        ),
+        version("forget", "Take its row away: it counts as never applied"),
+    ]
 }
 
 fn argv(help: &'static str) -> Arg {
@@ -156,7 +282,7 @@ fn setting_flags(command: Option<&str>) -> impl Iterator<Item = Arg> {
         let used = command.is_some_and(|command| setting.works_in(command));
         setting_flag(setting).hide(!used)
     });
-    let connects = command.is_some_and(|command| !matches!(command, "install" | "probe"));
+    let connects = command.is_some_and(|command| !matches!(command, "install" | "probe" | "lint"));
     let connections = CONNECTIONS
         .iter()
         .filter_map(move |connection| connection_flag(connection).map(|arg| arg.hide(!connects)));

@@ -20,7 +20,7 @@ pub(super) const ABOUT: &str =
     "Waits for PostgreSQL, lets exactly one of many racing pods migrate, lets the others skip";
 
 /// The commands of this release.
-pub(super) const TOPICS: [Topic; 9] = [
+pub(super) const TOPICS: [Topic; 16] = [
     Topic {
         name: "migrate",
         about: "Wait for the database, apply what is pending under the lock, or skip when another pod did",
@@ -165,6 +165,92 @@ pub(super) const TOPICS: [Topic; 9] = [
         ],
     },
     Topic {
+        name: "plan",
+        about: "Print what would run, statement by statement, with risk and locks; changes nothing",
+        examples: &[
+            ("schemagate plan", "what a release would do"),
+            (
+                "schemagate plan --format markdown",
+                "for a comment on a pull request",
+            ),
+            (
+                "schemagate plan --trace",
+                "runs it on this database, rolls back and reports",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Pending,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "lint",
+        about: "Check what migrations risk, without a database",
+        examples: &[
+            ("schemagate lint ./drizzle", "risk classes and rules"),
+            (
+                "schemagate lint --fail-on blocking --format github",
+                "in a workflow",
+            ),
+        ],
+        codes: &[ExitStatus::Done, ExitStatus::Usage, ExitStatus::Held],
+    },
+    Topic {
+        name: "verify",
+        about: "Compare history, schema and your own assertions with what they should be; changes nothing",
+        examples: &[
+            ("schemagate verify", "in a PostSync Job"),
+            (
+                "schemagate verify --verify-dir ./assertions --format json",
+                "your assertions too",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::History,
+            ExitStatus::Pending,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "validate",
+        about: "Apply everything from nothing in a throwaway database, for CI",
+        examples: &[
+            (
+                "schemagate validate --dir ./drizzle",
+                "on the server of the settings",
+            ),
+            (
+                "schemagate validate --server auto",
+                "on a server of its own",
+            ),
+            (
+                "schemagate validate --from-dump schema.sql",
+                "from a dump of the schema",
+            ),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
         name: "baseline",
         about: "Mark migrations as applied without running them, to adopt an existing database",
         examples: &[(
@@ -177,6 +263,66 @@ pub(super) const TOPICS: [Topic; 9] = [
             ExitStatus::Unreachable,
             ExitStatus::Locked,
             ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "repair",
+        about: "Put the history right after you have looked at the database",
+        examples: &[
+            (
+                "schemagate repair --clear-dirty 0004",
+                "nothing of it is half done, run it again",
+            ),
+            (
+                "schemagate repair --accept-checksum 0004",
+                "its file was changed on purpose",
+            ),
+            ("schemagate repair --forget 0004", "take its row away"),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "down",
+        about: "Undo migrations by their down files",
+        examples: &[(
+            "schemagate down --to 0004 --yes",
+            "everything newer than 0004",
+        )],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::Sql,
+            ExitStatus::History,
+            ExitStatus::Refused,
+            ExitStatus::Deadline,
+        ],
+    },
+    Topic {
+        name: "doctor",
+        about: "Print what this connection really is: TLS, role, pooler, version, privileges, lock holder",
+        examples: &[
+            ("schemagate doctor", "at three in the morning"),
+            ("schemagate doctor --format json", "for scripts"),
+        ],
+        codes: &[
+            ExitStatus::Done,
+            ExitStatus::Usage,
+            ExitStatus::Unreachable,
+            ExitStatus::Locked,
+            ExitStatus::History,
+            ExitStatus::Held,
             ExitStatus::Refused,
             ExitStatus::Deadline,
         ],
@@ -205,7 +351,7 @@ pub(super) const TOPICS: [Topic; 9] = [
 pub(super) fn epilogue(topic: &Topic) -> String {
     let mut text =
         String::from("Every setting is a variable too: --log-format is SCHEMAGATE_LOG_FORMAT.\n");
-    if !matches!(topic.name, "install" | "probe") {
+    if !matches!(topic.name, "install" | "probe" | "lint") {
         text.push_str("The database's address comes from SCHEMAGATE_DATABASE_URL, DATABASE_URL or PGHOST and the like.\n");
     }
     text.push_str("\nExamples:\n");

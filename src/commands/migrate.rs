@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     runner::{self, Event, Params, stopped},
     source::Source,
+    sql::risk::Release,
 };
 
 /// Runs the command.
@@ -75,8 +76,15 @@ pub(super) async fn dry_run(
     }
     if runner::needs_writing(&plan, &snapshot, source) {
         let mut warn = |warning: &str| tracing::warn!("{warning}");
-        apply::prepare::prepare(source, &plan.run, params.transaction, &mut warn)
-            .map_err(runner::Error::Prepare)?;
+        let mut release = Release::new(session.server_version());
+        apply::prepare::prepare(
+            source,
+            &plan.run,
+            params.transaction,
+            &mut release,
+            &mut warn,
+        )
+        .map_err(runner::Error::Prepare)?;
         let refusing = bootstrap::refuse_foreign(session.client(), &params.history, &snapshot);
         stopped(stop, refusing)
             .await?

@@ -88,6 +88,7 @@ pub fn params(
         lock_retries: config.lock_retries,
         transaction: config.transaction,
         policy: policy(config, source),
+        gate: config.gate.clone(),
         author: author(invocation, history.table.to_string()),
         application_name: config.application_name.clone(),
         history,

@@ -80,14 +80,13 @@ pub struct Connection {
 pub const PREFIX: &str = "SCHEMAGATE_";
 
 /// The commands of this release, in the order of help.
-pub const COMMANDS: [&str; 9] = [
-    "migrate", "sidecar", "run", "exec", "wait", "status", "baseline", "probe", "install",
+pub const COMMANDS: [&str; 16] = [
+    "migrate", "sidecar", "run", "exec", "wait", "status", "plan", "lint", "verify", "validate",
+    "baseline", "repair", "down", "doctor", "probe", "install",
 ];
 
 /// The commands that come later.
-pub const LATER_COMMANDS: [&str; 8] = [
-    "plan", "lint", "verify", "validate", "repair", "down", "doctor", "backfill",
-];
+pub const LATER_COMMANDS: [&str; 1] = ["backfill"];
 
 /// Where the database's address comes from.
 pub const CONNECTIONS: [Connection; 4] = [

@@ -37,6 +37,16 @@ pub enum Kind {
     Failed,
     /// A migration was marked as applied without running it.
     Baselined,
+    /// A gate let a migration through because a person approved it.
+    Approved,
+    /// A backup was taken, as a person or a script notes it.
+    Backup,
+    /// A person has looked at a migration and put its history right.
+    Repaired,
+    /// A migration was undone by its down file.
+    Reverted,
+    /// The schema at the end of a run.
+    Fingerprint,
     /// The tool of `exec` ended well; with `SCHEMAGATE_EXEC_ONCE` the version is the marker.
     ExecDone,
     /// A run has ended.
@@ -73,6 +83,11 @@ impl Kind {
             Self::Applied => "applied",
             Self::Failed => "failed",
             Self::Baselined => "baselined",
+            Self::Approved => "approved",
+            Self::Backup => "backup",
+            Self::Repaired => "repaired",
+            Self::Reverted => "reverted",
+            Self::Fingerprint => "fingerprint",
             Self::ExecDone => "exec_done",
             Self::RunFinished => "run_finished",
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::{
     apply::{self, Failure, SqlFailure},
-    bootstrap, connect, formats, history,
+    bootstrap, connect, formats,
+    gate::Held,
+    history,
     lock::Holder,
     plan::{self, Conflict},
     problem::Problem,
@@ -33,6 +35,8 @@ pub enum Error {
     Foreign(formats::foreign::Foreign),
     /// Only an existing history could prove what the folder is.
     Unproved(source::Error),
+    /// A gate holds a migration. What stands before it was applied.
+    Held(Box<Held>),
     /// A migration was not applied.
     Apply(Failure),
     /// The lock was not had in time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Done, Error, Event, Runner, Task, of_own};
+use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own};
 use crate::{
     apply::{self, Applier, Failure, Frame, Job},
     bootstrap::{self, Ground},
@@ -13,6 +13,7 @@ use crate::{
         journal::{Entry, Kind},
     },
     plan::Plan,
+    sql::risk::Release,
     wire,
 };
 
@@ -34,15 +35,20 @@ impl Runner<'_> {
         direct: bool,
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
+        let mut gated = Gated::default();
         if self.params.task == Task::Migrate {
+            let mut release = Release::new(session.server_version());
             jobs = apply::prepare::prepare(
                 self.source,
                 &plan.run,
                 self.params.transaction,
+                &mut release,
                 &mut |warning| (self.on_event)(Event::Warning(warning)),
             )
             .map_err(Error::Prepare)?;
             bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
+            gated = self.ask_gates(session, snapshot, &mut jobs).await?;
+            self.preflight(session, snapshot, &jobs).await?;
         }
         let ground = bootstrap::lay(
             session.client(),
@@ -58,6 +64,9 @@ impl Runner<'_> {
             self.note_start(session, snapshot, &frame, ground.journal)
                 .await?;
         }
+        if ground.journal {
+            self.note_approvals(session, &frame, &gated).await?;
+        }
         if !ground.journal && jobs.iter().any(Job::needs_journal) {
             return Err(Error::Apply(apply::journal_needed(
                 "a pending migration",
@@ -67,12 +76,18 @@ impl Runner<'_> {
         }
         let outcome = match self.params.task {
             Task::Migrate => {
-                self.apply(session, snapshot, &mut jobs, frame, direct, &ground)
-                    .await
+                let outcome = self
+                    .apply(session, snapshot, &mut jobs, frame, direct, &ground)
+                    .await;
+                match gated.held {
+                    Some(held) if outcome.is_ok() => Err(Error::Held(held)),
+                    _ => outcome,
+                }
             }
             Task::Baseline => self.mark(session, plan, &frame, ground).await,
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
+            self.note_fingerprint(session).await;
             self.note_end(session, word).await;
         }
         outcome
@@ -234,6 +249,7 @@ impl Runner<'_> {
 fn end_of(outcome: &Result<(), Error>) -> Option<&'static str> {
     match outcome {
         Ok(()) => Some("done"),
+        Err(Error::Held(_)) => Some("held"),
         Err(Error::Apply(Failure::Stopped)) => Some("stopped"),
         Err(Error::Apply(
             Failure::Sql(_)
