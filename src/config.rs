@@ -14,6 +14,7 @@ use crate::migration::{
 };
 use crate::problem::Problem;
 use crate::telemetry;
+use crate::window::Windows;
 
 mod env;
 pub mod names;
@@ -180,6 +181,7 @@ impl Reader<'_> {
         self.check_unused(&raw);
         let notes = self.unhonoured(command);
         let serving = self.serving(&raw);
+        let gate = self.gate(&raw);
         Config {
             dir: raw.dir.map(PathBuf::from).unwrap_or_default(),
             format: self
@@ -238,7 +240,7 @@ impl Reader<'_> {
                 values::word(OutOfOrder::ALL),
             ),
             checksum: self.read("CHECKSUM", raw.checksum, values::word(ChecksumPolicy::ALL)),
-            gate: gate::Settings::default(),
+            gate,
             dry_run: self.boolean("DRY_RUN", raw.dry_run),
             app_version: raw.app_version,
             auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),
@@ -291,12 +293,30 @@ impl Reader<'_> {
         }
     }
 
+    fn gate(&mut self, raw: &env::RawSettings) -> gate::Settings {
+        gate::Settings {
+            allow: self
+                .read("ALLOW", raw.allow.clone(), gate::classes)
+                .unwrap_or_default(),
+            approve: self
+                .read("APPROVE", raw.approve.clone(), gate::Given::parse_list)
+                .unwrap_or_default(),
+            window: self.read("WINDOW", raw.window.clone(), Windows::parse),
+            app_version: raw.app_version.clone(),
+            require_gone: self
+                .read(
+                    "REQUIRE_GONE",
+                    raw.require_gone.clone(),
+                    gate::Gone::parse_list,
+                )
+                .unwrap_or_default(),
+            require_backup: self.limit("REQUIRE_BACKUP", raw.require_backup.clone()),
+        }
+    }
+
     /// The syntax of what nothing in this release uses, where it is cheap to check.
     fn check_unused(&mut self, raw: &env::RawSettings) {
         let restore_point = [("auto", ()), ("true", ()), ("false", ())];
-        self.read("ALLOW", raw.allow.clone(), values::classes);
-        self.read("APPROVE", raw.approve.clone(), values::approvals);
-        self.read("REQUIRE_BACKUP", raw.require_backup.clone(), values::limit);
         self.read(
             "RESTORE_POINT",
             raw.restore_point.clone(),

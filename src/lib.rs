@@ -16,7 +16,8 @@
 //! | module | owns | pure |
 //! | --- | --- | --- |
 //! | [`exit`] | the exit codes | yes |
-//! | [`migration`], [`problem`], [`duration`] | the vocabulary | yes |
+//! | [`problem`], [`duration`], [`window`] | the vocabulary: mistakes, lengths of time, maintenance windows | yes |
+//! | [`migration`] | the vocabulary: migrations | yes |
 //! | [`sql`] | statements, directives, places of errors | yes |
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
@@ -91,5 +92,6 @@ pub mod sql;
 pub mod stop;
 pub mod telemetry;
 pub mod watch;
+pub mod window;
 pub mod wire;
 pub mod wrap;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use semver::VersionReq;
+
+use crate::window::Windows;
+
 /// One migration as a file (or a folder's file) describes it.
 ///
 /// The text is not kept: ten thousand files would not fit in a pod of a few MiB. It is read again when it is applied
@@ -41,8 +45,23 @@ pub struct Directives {
     pub lock_timeout: Option<Duration>,
     /// `statement-timeout=10m`.
     pub statement_timeout: Option<Duration>,
-    /// The keys that were understood but that this release does not honour, with their line (from 1).
-    pub not_honoured: Vec<(String, u32)>,
+    /// `approve=destructive reason="…"`.
+    pub approve: Option<Approve>,
+    /// `waive=backup reason="…"`: the reason.
+    pub waive_backup: Option<String>,
+    /// `window="…"`: when this file may run, whatever it risks.
+    pub window: Option<Windows>,
+    /// `requires-app=">=1.4"`.
+    pub requires_app: Option<VersionReq>,
+}
+
+/// What the author of a file approves in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Approve {
+    /// Classes of risk, in the contract's words.
+    pub classes: Vec<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// A row of the history table, whatever tool's table it is.

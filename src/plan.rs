@@ -285,11 +285,12 @@ impl Planner<'_> {
         let contract = self.contract.and_then(|index| self.migrations.get(index));
         if let Some(contract) = contract.filter(|_| !held.is_empty()) {
             self.plan.warnings.push(format!(
-                "{} wait{} behind the contract migration {}: run it with SCHEMAGATE_PHASE=contract, or place it behind \
-                 them",
+                "{} wait{} behind the contract migration {}: migrations run in order, and SCHEMAGATE_PHASE=expand stops \
+                 before it; run SCHEMAGATE_PHASE=contract once the release before is gone, or place {} ahead of it",
                 held.join(", "),
                 if held.len() == 1 { "s" } else { "" },
-                contract.version
+                contract.version,
+                if held.len() == 1 { "it" } else { "them" },
             ));
         }
     }

@@ -7,6 +7,7 @@
 mod again;
 mod error;
 mod event;
+mod facts;
 mod fingerprint;
 mod gates;
 mod look;
@@ -21,6 +22,7 @@ use std::{
 
 pub use error::{Error, Interrupted};
 pub use event::Event;
+pub use facts::{candidate, facts_for};
 use look::{First, first_look};
 pub use look::{
     Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
@@ -130,6 +132,10 @@ pub struct Runner<'a> {
     repeats_at: usize,
     waited: bool,
     started: bool,
+    /// This run has begun to build the database from nothing.
+    building: bool,
+    /// The places of the migrations whose approvals are journalled.
+    noted: Vec<usize>,
     pause: Backoff,
     queue: Queue,
 }
@@ -173,6 +179,8 @@ pub async fn run(
         repeats_at: 0,
         waited: false,
         started: false,
+        building: false,
+        noted: Vec::new(),
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
         queue: Queue::new(),
     };

@@ -4,8 +4,11 @@ use std::cell::RefCell;
 
 use super::{Context, print, setup};
 use crate::{
-    apply, bootstrap,
+    apply::{self, Job},
+    bootstrap,
     error::Error,
+    gate::{self, Facts, Held, Verdict},
+    migration::TransactionMode,
     runner::{self, Event, Params, stopped},
     source::Source,
     sql::risk::Release,
@@ -51,6 +54,9 @@ pub(super) async fn apply(
         }
     }
     summary.done(&done.borrow());
+    if let Err(runner::Error::Held(held)) = &outcome {
+        summary.held(held);
+    }
     let applied = summary.applied.len();
     if outcome.is_ok() && applied == 0 {
         tracing::info!("nothing to apply");
@@ -74,10 +80,11 @@ pub(super) async fn dry_run(
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
+    let mut held = None;
     if runner::needs_writing(&plan, &snapshot, source) {
         let mut warn = |warning: &str| tracing::warn!("{warning}");
         let mut release = Release::new(session.server_version());
-        apply::prepare::prepare(
+        let jobs = apply::prepare::prepare(
             source,
             &plan.run,
             params.transaction,
@@ -89,14 +96,49 @@ pub(super) async fn dry_run(
         stopped(stop, refusing)
             .await?
             .map_err(runner::Error::from)?;
+        let asking = runner::facts_for(session.client(), params, source, &snapshot, &jobs);
+        let facts = stopped(stop, asking).await??;
+        held = first_held(params, source, &jobs, &facts);
     }
     session.close().await;
-    for &index in &plan.run {
-        let migration = &source.migrations[index];
-        print(&format!(
-            "would apply {} ({})",
-            migration.version, migration.path
-        ))?;
+    let together = params.transaction == TransactionMode::All;
+    let runs = match &held {
+        None => plan.run.len(),
+        Some(_) if together => 0,
+        Some((place, _)) => *place,
+    };
+    let shown = |index: &usize| {
+        let migration = &source.migrations[*index];
+        format!("{} ({})", migration.version, migration.path)
+    };
+    for index in plan.run.iter().take(runs) {
+        print(&format!("would apply {}", shown(index)))?;
     }
+    let Some((place, held)) = held else {
+        return Ok(());
+    };
+    print(&format!("would end there with exit 7: {held}"))?;
+    print(&format!("  to let it through: {}", held.let_through))?;
+    for (at, index) in plan.run.iter().enumerate().skip(runs) {
+        if at != place {
+            print(&format!("would not apply {} either", shown(index)))?;
+        }
+    }
+    summary.borrow_mut().held(&held);
     Ok(())
+}
+
+/// The first of the jobs that a gate holds, with its place among them.
+fn first_held(
+    params: &Params,
+    source: &Source,
+    jobs: &[Job],
+    facts: &Facts,
+) -> Option<(usize, Held)> {
+    jobs.iter().enumerate().find_map(|(place, job)| {
+        match gate::judge(runner::candidate(source, job), &params.gate, facts) {
+            Verdict::Held(held) => Some((place, held)),
+            Verdict::Open(_) => None,
+        }
+    })
 }

@@ -6,6 +6,7 @@ use crate::{
     config::{self, Config},
     connect::{self, Wait},
     error::Error,
+    gate,
     history::{self, journal::Author},
     plan::Policy,
     runner::{LockWait, Params, Task, history_table},
@@ -88,12 +89,30 @@ pub fn params(
         lock_retries: config.lock_retries,
         transaction: config.transaction,
         policy: policy(config, source),
-        gate: config.gate.clone(),
+        gate: gate(config, source),
         author: author(invocation, history.table.to_string()),
         application_name: config.application_name.clone(),
         history,
         task: Task::Migrate,
     }
+}
+
+/// What holds migrations back, with the versions of the approvals found in the folder.
+fn gate(config: &Config, source: &Source) -> gate::Settings {
+    let mut settings = config.gate.clone();
+    for unknown in gate::Given::resolve(&mut settings.approve, &source.migrations) {
+        tracing::warn!(
+            "SCHEMAGATE_APPROVE approves nothing with {}: it names {} migration of this image; {}",
+            unknown.target,
+            if unknown.is_ambiguous {
+                "more than one"
+            } else {
+                "no"
+            },
+            unknown.help()
+        );
+    }
+    settings
 }
 
 /// How long to queue for the lock.

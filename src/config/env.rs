@@ -23,7 +23,7 @@ raw_settings! {
     dir, format, history_table, target, phase, allow_empty, wait, wait_timeout, auth_grace, lock_key,
     lock_wait_timeout, lock_timeout, lock_retries, statement_timeout, deadline, transaction, role,
     slow_threshold, ahead, out_of_order, checksum, dry_run, log_format, log, allow, approve,
-    app_version, require_backup, restore_point, auto_migrate, require_current,
+    app_version, window, require_gone, require_backup, restore_point, auto_migrate, require_current,
     exec_once, listen, detail, poll_interval, watch, on_failure, pushgateway_url, quit_url,
 }
 

@@ -325,59 +325,53 @@ pub static SETTINGS: [Setting; 43] = [
         EVERYTHING,
         "a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a list such as `info,tokio=debug`",
     ),
-    with_empty(later(
+    with_empty(row(
         "SCHEMAGATE_ALLOW",
         "allow",
         Value("blocking,rewrite"),
         Text("CLASSES"),
         GATED,
         "risk classes that need no approval: `blocking`, `rewrite`, `destructive`, or `all`; empty holds all three",
-        allow,
     )),
-    later(
+    row(
         "SCHEMAGATE_APPROVE",
         "approve",
         Unset,
         Text("VERSIONS"),
         GATED,
-        "approved migrations: `0004`, or `0004@3f9a…` for one content only",
-        |_| Unhonoured::Harmless,
+        "approved migrations: `0004` for that file as the image has it, or `0004@3f9a…` (12 hexadecimal digits or more of its checksum) for that content only",
     ),
-    later(
+    row(
         "SCHEMAGATE_WINDOW",
         "window",
         Unset,
         Text("WINDOW"),
         GATED,
-        "when risky migrations may run, e.g. `Sat 02:00-04:00 Europe/Berlin`",
-        |_| Unhonoured::Refused,
+        "when migrations above `safe` may run, e.g. `Sat 02:00-04:00 Europe/Berlin` or `Mon-Fri 22:00-04:00 UTC`",
     ),
-    later(
+    row(
         "SCHEMAGATE_APP_VERSION",
         "app-version",
         Unset,
         Text("VERSION"),
         GATED,
-        "compared with a file's `requires-app`",
-        |_| Unhonoured::Harmless,
+        "the version of the application, for the journal and for a file's `requires-app`",
     ),
-    later(
+    row(
         "SCHEMAGATE_REQUIRE_GONE",
         "require-gone",
         Unset,
         Text("APPS"),
         GATED,
         "contract steps wait until no such `application_name` is connected, e.g. `myapp/<2.0`",
-        |_| Unhonoured::Refused,
     ),
-    later(
+    row(
         "SCHEMAGATE_REQUIRE_BACKUP",
         "require-backup",
         Unset,
         Text("DURATION"),
         GATED,
-        "destructive steps need a backup no older than this",
-        |_| Unhonoured::Refused,
+        "a destructive step needs a backup in the journal that is no older than this",
     ),
     later(
         "SCHEMAGATE_RESTORE_POINT",
@@ -459,36 +453,4 @@ const fn with_empty(setting: Setting) -> Setting {
 /// Where nothing would be protected that is not protected anyway, but the user would be surprised.
 fn told(_: &str) -> Unhonoured {
     Unhonoured::Told
-}
-
-/// Only a list that names every class asks for nothing. The default is told rather than refused: charts spell
-/// defaults out.
-fn allow(value: &str) -> Unhonoured {
-    let mut classes: Vec<&str> = value.split(',').map(str::trim).collect();
-    classes.sort_unstable();
-    classes.dedup();
-    match classes[..] {
-        ["all"] | ["blocking", "destructive", "rewrite"] => Unhonoured::Harmless,
-        ["blocking", "rewrite"] => Unhonoured::Told,
-        _ => Unhonoured::Refused,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allow_is_refused_where_it_asks_for_protection() {
-        for (value, expected) in [
-            ("all", Unhonoured::Harmless),
-            ("blocking,rewrite,destructive", Unhonoured::Harmless),
-            ("rewrite, blocking", Unhonoured::Told),
-            ("blocking,rewrite", Unhonoured::Told),
-            ("blocking", Unhonoured::Refused),
-            ("", Unhonoured::Refused),
-        ] {
-            assert_eq!(allow(value), expected, "{value:?}");
-        }
-    }
 }

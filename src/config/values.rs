@@ -173,29 +173,6 @@ fn fits(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `0004,0005@3f9a0c1d2e4b`: versions, each with at least 12 hexadecimal digits of its checksum or none.
-pub(super) fn approvals(text: &str) -> Result<(), String> {
-    let good = |item: &str| match item.trim().split_once('@') {
-        Some((version, hex)) => {
-            !version.is_empty() && hex.len() >= 12 && hex.bytes().all(|b| b.is_ascii_hexdigit())
-        }
-        None => !item.trim().is_empty(),
-    };
-    if text.split(',').all(good) {
-        return Ok(());
-    }
-    Err("versions with commas between are accepted, each with @ and at least 12 hexadecimal digits of its checksum, or without".to_owned())
-}
-
-/// Risk classes with commas between; none at all is a list too.
-pub(super) fn classes(text: &str) -> Result<(), String> {
-    let good = |class: &str| matches!(class.trim(), "blocking" | "rewrite" | "destructive");
-    if text.is_empty() || text == "all" || text.split(',').all(good) {
-        return Ok(());
-    }
-    Err("all, or a list of blocking, rewrite and destructive with commas between, or nothing is accepted".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,27 +280,5 @@ mod tests {
         assert_eq!(role("App Owner"), Ok("App Owner".to_owned()));
         assert!(role("none").is_err());
         assert!(role(&"x".repeat(64)).is_err());
-    }
-
-    #[test]
-    fn lists() {
-        for good in ["0004", "0004@3f9a0c1d2e4b, 0005"] {
-            assert_eq!(approvals(good), Ok(()), "{good:?}");
-        }
-        for bad in [
-            "",
-            "0004,",
-            "0004@3f9a",
-            "@3f9a0c1d2e4b",
-            "0004@3f9a0c1d2e4g",
-        ] {
-            assert!(approvals(bad).is_err(), "{bad:?}");
-        }
-        for good in ["", "all", "blocking, rewrite", "destructive"] {
-            assert_eq!(classes(good), Ok(()), "{good:?}");
-        }
-        for bad in ["safe", "blocking,", "All", "blocking rewrite"] {
-            assert!(classes(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -81,7 +81,7 @@ impl Machine {
         let may = match &self.ended {
             None
             | Some(Ended {
-                cause: Cause::Transient | Cause::Surroundings,
+                cause: Cause::Transient | Cause::Held | Cause::Surroundings,
                 ..
             }) => true,
             Some(_) => false,
@@ -258,7 +258,9 @@ impl Machine {
             return;
         };
         let matters = match &ended.cause {
-            Cause::Transient | Cause::Surroundings => status.migrations.iter().any(is_open),
+            Cause::Transient | Cause::Held | Cause::Surroundings => {
+                status.migrations.iter().any(is_open)
+            }
             Cause::Migration(failed) => {
                 let mut lines = status.migrations.iter();
                 lines.any(|line| line.version == *failed && is_open(line))
@@ -400,7 +402,9 @@ impl Machine {
     fn failed(&mut self, cause: Cause, told: Told, now: Timestamp) {
         self.progress.running = None;
         self.progress.holder = None;
-        self.note(&told.what, now);
+        if cause != Cause::Held {
+            self.note(&told.what, now);
+        }
         self.ended = Some(Ended {
             cause,
             told,

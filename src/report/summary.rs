@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     exit::ExitStatus,
+    gate::Held,
     migration::Migration,
     plan::{Difference, Plan, State},
     report::log::millis,
@@ -40,6 +41,9 @@ pub struct Summary {
     pub applied: Vec<AppliedLine>,
     /// What is left to run.
     pub pending: Vec<String>,
+    /// The migration that a gate holds, and with it all behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldLine>,
     /// How many are behind the target or a contract migration.
     pub deferred: usize,
     /// How many rows this image does not know.
@@ -76,6 +80,25 @@ pub struct AppliedLine {
     pub version: String,
     /// From sending to the answer.
     pub duration_ms: u64,
+}
+
+/// A migration that a gate holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeldLine {
+    /// Which.
+    pub version: String,
+    /// Its file.
+    pub path: String,
+    /// The line of the statement that is held, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// That statement, its literals replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The line or variable that lets it through.
+    pub let_through: String,
 }
 
 /// The command of `exec`.
@@ -151,6 +174,19 @@ impl Summary {
             seen.moved(1, "failed");
         }
         known
+    }
+
+    /// Notes that a gate holds a migration.
+    pub fn held(&mut self, held: &Held) {
+        let (line, statement) = held.statement.clone().unzip();
+        self.held = Some(HeldLine {
+            version: held.version.clone(),
+            path: held.path.clone(),
+            line,
+            statement,
+            reason: held.reason.clone(),
+            let_through: held.let_through.clone(),
+        });
     }
 
     /// Notes the end.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own};
+use super::{Done, Error, Event, Runner, Task, facts, gates::Gated, of_own};
 use crate::{
     apply::{self, Applier, Failure, Frame, Job},
     bootstrap::{self, Ground},
@@ -12,6 +12,7 @@ use crate::{
         Snapshot,
         journal::{Entry, Kind},
     },
+    migration::{TransactionMode, quote_literal},
     plan::Plan,
     sql::risk::Release,
     wire,
@@ -61,11 +62,9 @@ impl Runner<'_> {
         )
         .await?;
         if !self.started {
-            self.note_start(session, snapshot, &frame, ground.journal)
+            let building = gated.facts.as_ref().map(|facts| facts.bootstrap);
+            self.note_start(session, snapshot, &frame, ground.journal, building)
                 .await?;
-        }
-        if ground.journal {
-            self.note_approvals(session, &frame, &gated).await?;
         }
         if !ground.journal && jobs.iter().any(Job::needs_journal) {
             return Err(Error::Apply(apply::journal_needed(
@@ -77,7 +76,9 @@ impl Runner<'_> {
         let outcome = match self.params.task {
             Task::Migrate => {
                 let outcome = self
-                    .apply(session, snapshot, &mut jobs, frame, direct, &ground)
+                    .pass_and_apply(
+                        session, snapshot, &mut jobs, &frame, direct, &ground, &mut gated,
+                    )
                     .await;
                 match gated.held {
                     Some(held) if outcome.is_ok() => Err(Error::Held(held)),
@@ -91,6 +92,42 @@ impl Runner<'_> {
             self.note_end(session, word).await;
         }
         outcome
+    }
+
+    /// Applies the jobs in order. Each goes through the gates when its turn comes, unless all go in one transaction:
+    /// then they go through together.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a session needs, and no name for it"
+    )]
+    async fn pass_and_apply(
+        &mut self,
+        session: &Session,
+        snapshot: &Snapshot,
+        jobs: &mut [Job],
+        frame: &Frame,
+        direct: bool,
+        ground: &Ground,
+        gated: &mut Gated,
+    ) -> Result<(), Error> {
+        let together = self.params.transaction == TransactionMode::All;
+        let mut start = 0;
+        while start < jobs.len() {
+            let mut end = start;
+            while end < jobs.len() && (end == start || together || !self.is_gated(&jobs[end])) {
+                let job = &jobs[end];
+                if end == start || together {
+                    self.pass_gates(session, snapshot, frame, ground, job, gated, start == 0)
+                        .await?;
+                }
+                end += 1;
+            }
+            let jobs = &mut jobs[start..end];
+            self.apply(session, snapshot, jobs, frame.clone(), direct, ground)
+                .await?;
+            start = end;
+        }
+        Ok(())
     }
 
     async fn apply(
@@ -199,26 +236,41 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The start of the run, once, with the WAL position to go back to.
+    /// The start of the run, once, with the WAL position to go back to. `building` says whether the database is being
+    /// built from nothing, where that is known.
     async fn note_start(
         &mut self,
         session: &Session,
         snapshot: &Snapshot,
         frame: &Frame,
         journal: bool,
+        building: Option<bool>,
     ) -> Result<(), Error> {
-        let mut reply = wire::query(session.client(), WHERE_IN_WAL).await;
+        let mut sql = WHERE_IN_WAL.to_owned();
+        let asks = building.is_none() && snapshot.rows.is_empty();
+        if asks {
+            sql.push_str(", ");
+            sql.push_str(&facts::tables_sql(&self.params.history.table));
+        }
+        let mut reply = wire::query(session.client(), &sql).await;
         let rows = reply.rows(0).map_err(of_own)?;
         let text = |column: usize| rows.first()?.get(column)?.as_deref();
         (self.on_event)(Event::RunStarted {
             wal: text(0).unwrap_or_default(),
             at: text(1).unwrap_or_default(),
         });
+        let migrates = self.params.task == Task::Migrate;
+        self.building = migrates && building.unwrap_or(asks && text(2).is_none());
         if journal {
             let author = &self.params.author;
             let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-            if snapshot.rows.is_empty() && self.params.task == Task::Migrate {
-                sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
+            if self.building {
+                let last = self.attempted.last();
+                let detail = serde_json::json!({ "to": last }).to_string();
+                let detail = format!("{}::pg_catalog.jsonb", quote_literal(&detail));
+                let mut entry = Entry::of(Kind::Bootstrap);
+                entry.detail = Some(&detail);
+                sql = format!("{sql};{}", author.insert_sql(&entry));
             }
             bootstrap::fenced(session.client(), frame, &self.params.limits, &sql)
                 .await

@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use semver::VersionReq;
 
-use crate::migration::Directives;
+use crate::migration::{Approve, Directives};
 pub use crate::sql::Issue;
 use crate::sql::lex::{Lexeme, Tokens};
+use crate::window::Windows;
 
 const WORD: &str = "schemagate";
 const EXAMPLE: &str = "-- schemagate: transaction=off";
@@ -189,22 +191,24 @@ impl<'t> Reader<'t> {
             }
             _ => {}
         }
-        for pair in pairs {
-            self.pair(&pair);
+        let reason = reason.map(|pair| pair.value.trim()).unwrap_or_default();
+        for pair in &pairs {
+            self.pair(pair, reason);
         }
     }
 
-    fn pair(&mut self, pair: &Pair<'t>) {
+    /// `reason` is that of its line.
+    fn pair(&mut self, pair: &Pair<'t>, reason: &str) {
         if pair.key != "reason" && self.seen.contains(&pair.key) {
             return self.issue(pair.offset, format!("{} is given twice", pair.key));
         }
         self.seen.push(pair.key);
-        if let Err(message) = self.set(pair) {
+        if let Err(message) = self.set(pair, reason) {
             self.issue(pair.offset, message);
         }
     }
 
-    fn set(&mut self, pair: &Pair<'t>) -> Result<(), String> {
+    fn set(&mut self, pair: &Pair<'t>, reason: &str) -> Result<(), String> {
         let directives = &mut self.directives;
         match pair.key {
             "transaction" => {
@@ -214,25 +218,25 @@ impl<'t> Reader<'t> {
             "phase" => directives.contract = one_of(pair, &["contract", "expand"])? == "contract",
             "lock-timeout" => directives.lock_timeout = Some(duration(pair)?),
             "statement-timeout" => directives.statement_timeout = Some(duration(pair)?),
-            "approve" => self.later(pair, &["destructive"])?,
-            "waive" => self.later(pair, &["backup"])?,
-            "window" | "requires-app" => self.later(pair, &[])?,
+            "approve" => {
+                directives.approve = Some(Approve {
+                    classes: classes(pair)?,
+                    reason: reason.to_owned(),
+                });
+            }
+            "waive" => {
+                one_of(pair, &["backup"])?;
+                directives.waive_backup = Some(reason.to_owned());
+            }
+            "window" => {
+                let windows = Windows::parse(pair.value);
+                directives.window =
+                    Some(windows.map_err(|wrong| format!("window={:?}: {wrong}", pair.value))?);
+            }
+            "requires-app" => directives.requires_app = Some(requirement(pair)?),
             "reason" => {}
             unknown => return Err(unknown_key(unknown)),
         }
-        Ok(())
-    }
-
-    /// Understood, but not honoured by this release.
-    fn later(&mut self, pair: &Pair<'t>, accepted: &[&str]) -> Result<(), String> {
-        if !accepted.is_empty() {
-            one_of(pair, accepted)?;
-        } else if pair.value.trim().is_empty() {
-            return Err(format!("{} is empty", pair.key));
-        }
-        let line = Issue::at(self.text, pair.offset, "").line;
-        let entry = (pair.key.to_owned(), line);
-        self.directives.not_honoured.push(entry);
         Ok(())
     }
 }
@@ -271,6 +275,35 @@ fn one_of<'t>(pair: &Pair<'t>, accepted: &[&str]) -> Result<&'t str, String> {
         pair.value,
         accepted.join(" or ")
     ))
+}
+
+/// What `approve` can approve: the classes of risk above `safe`.
+const CLASSES: [&str; 3] = ["destructive", "rewrite", "blocking"];
+
+/// One class, or several with commas between.
+fn classes(pair: &Pair<'_>) -> Result<Vec<String>, String> {
+    let classes = pair.value.split(',').map(str::trim);
+    if classes.clone().all(|class| CLASSES.contains(&class)) {
+        return Ok(classes.map(str::to_owned).collect());
+    }
+    Err(format!(
+        "approve={:?}: accepted is destructive, rewrite or blocking, or several with commas between",
+        pair.value
+    ))
+}
+
+/// What a version of the application must fulfil, as Cargo writes it.
+fn requirement(pair: &Pair<'_>) -> Result<VersionReq, String> {
+    let wrong = |why: &str| {
+        format!(
+            "requires-app={:?}: {why}; accepted is a requirement such as \">=1.4\" or \">=1.4, <3\"",
+            pair.value
+        )
+    };
+    if pair.value.trim().is_empty() {
+        return Err(wrong("it is empty"));
+    }
+    VersionReq::parse(pair.value).map_err(|error| wrong(&error.to_string()))
 }
 
 /// `500ms`, `30s`, `5m`, `1h30m`, `0`; at most what PostgreSQL's timeouts hold (31 bits of milliseconds).

@@ -40,6 +40,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub(super) struct Runs {
     pause: Backoff,
     not_before: Instant,
+    /// The way past a gate that was last logged.
+    held: Option<String>,
 }
 
 // === impl Runs ===
@@ -49,6 +51,7 @@ impl Runs {
         Self {
             pause: Backoff::new(FIRST, LONGEST),
             not_before: Instant::now(),
+            held: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Watcher<'_> {
             Ok(_) => {
                 info!(applied = done.borrow().len(), "the run is done");
                 self.desk.observe(Observation::Done);
+                self.runs.held = None;
                 self.runs.pause.reset();
                 // A run that ends well and leaves something pending must not repeat without a break.
                 self.runs.not_before = Instant::now() + self.runs.pause.next_delay();
@@ -114,6 +118,10 @@ impl Watcher<'_> {
         let error = Error::Run(error);
         let cause = cause(&source.migrations, &error);
         let what = told(&error);
+        if cause == Cause::Held {
+            return self.held(what);
+        }
+        self.runs.held = None;
         warn!(
             exit_code = error.exit_status().code(),
             error = what.what,
@@ -130,6 +138,18 @@ impl Watcher<'_> {
         if exit && is_over {
             return Next::End(Err(error));
         }
+        Next::Pause
+    }
+
+    /// A gate holds the next migration: it is asked again at the pace of the looks. The log has a line for each way out, for reasons have numbers that
+    /// change all the time.
+    fn held(&mut self, what: Told) -> Next {
+        if self.runs.held.as_ref() != Some(&what.next) {
+            warn!(held = what.what, next_step = what.next, "held by a gate");
+            self.runs.held = Some(what.next.clone());
+        }
+        self.runs.not_before = Instant::now() + self.pace.next(false);
+        self.desk.observe(Observation::Failed(Cause::Held, what));
         Next::Pause
     }
 }
@@ -174,7 +194,9 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
             let holder = holder.map(ToString::to_string);
             desk.observe(Observation::LockElsewhere(holder));
         }
-        Event::LockTaken { .. } | Event::RunStarted { .. } => desk.observe(Observation::Writing),
+        // Who has the lock may yet be held by a gate.
+        Event::LockTaken { .. } => {}
+        Event::RunStarted { .. } => desk.observe(Observation::Writing),
         Event::Starting(migration) => desk.observe(Observation::Starting {
             version: &migration.version,
             path: &migration.path,
@@ -215,7 +237,8 @@ fn cause(migrations: &[Migration], error: &Error) -> Cause {
         }
         _ => match error.exit_status() {
             ExitStatus::History => Cause::History(State::Mismatch),
-            ExitStatus::Usage | ExitStatus::Bug | ExitStatus::Held => Cause::History(State::Failed),
+            ExitStatus::Held => Cause::Held,
+            ExitStatus::Usage | ExitStatus::Bug => Cause::History(State::Failed),
             _ => Cause::Transient,
         },
     }
@@ -294,5 +317,13 @@ mod tests {
         };
         check(E::Apply(unsupported), Cause::History(State::Failed));
         check(E::Inconsistent, Cause::History(State::Failed));
+        let held = crate::gate::Held {
+            version: "0002".to_owned(),
+            path: "0002_b.sql".to_owned(),
+            statement: None,
+            reason: "x".to_owned(),
+            let_through: "y".to_owned(),
+        };
+        check(E::Held(Box::new(held)), Cause::Held);
     }
 }

@@ -16,6 +16,7 @@ mod connect;
 mod drizzle;
 mod exec;
 mod exit_codes;
+mod gates;
 mod guard;
 mod half_there;
 mod history;

@@ -41,6 +41,8 @@ pub struct Seen {
 pub enum Cause {
     /// It may work the next time.
     Transient,
+    /// A gate holds the next migration, which a window that opens or an application that goes away may change.
+    Held,
     /// This migration failed in SQL: its content does not run again.
     Migration(String),
     /// The database is another tool's, which may change without a change of the history: a mismatch till then.

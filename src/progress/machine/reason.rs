@@ -57,6 +57,14 @@ impl Machine {
             Some(ended) if status.state == "failed" && self.is_of(ended) => {
                 told = ended.told.clone();
             }
+            Some(Ended {
+                cause: Cause::Held,
+                told: own,
+                ..
+            }) if status.state == "pending" => {
+                told.what = format!("held: {}", own.what);
+                told.next.clone_from(&own.next);
+            }
             Some(Ended { told: own, .. }) => {
                 told.what = format!("{}; the last run: {}", told.what, own.what);
                 told.next.clone_from(&own.next);
@@ -71,7 +79,7 @@ impl Machine {
         match ended.cause {
             Cause::Migration(_) => true,
             Cause::Transient => self.lacks_privilege,
-            Cause::Surroundings | Cause::History(_) => false,
+            Cause::Held | Cause::Surroundings | Cause::History(_) => false,
         }
     }
 

@@ -77,16 +77,39 @@ fn every_key() {
         "-- schemagate: approve=destructive reason=\"old column\"\n-- schemagate: waive=backup reason=\"empty\"\n\
          -- schemagate: window=\"Sat 02:00-04:00 Europe/Berlin\" requires-app=\">=1.4\"",
         &Directives {
-            not_honoured: [
-                ("approve", 1),
-                ("waive", 2),
-                ("window", 3),
-                ("requires-app", 3),
-            ]
-            .map(|(key, line)| (key.to_owned(), line))
-            .to_vec(),
+            approve: Some(Approve {
+                classes: vec!["destructive".to_owned()],
+                reason: "old column".to_owned(),
+            }),
+            waive_backup: Some("empty".to_owned()),
+            window: Windows::parse("Sat 02:00-04:00 Europe/Berlin").ok(),
+            requires_app: VersionReq::parse(">=1.4").ok(),
             ..Directives::default()
         },
+    );
+}
+
+#[test]
+fn approvals_name_classes_and_their_own_line_s_reason() {
+    let directives = parse(
+        "-- schemagate: reason=\" it's 5 rows \" approve=rewrite,blocking\r\n\
+         -- schemagate: waive=backup reason=\"taken by hand\"\r\n",
+    )
+    .unwrap();
+    let approve = directives.approve.unwrap();
+    assert_eq!(approve.classes, ["rewrite", "blocking"]);
+    assert_eq!(approve.reason, "it's 5 rows");
+    assert_eq!(directives.waive_backup.unwrap(), "taken by hand");
+    for value in ["", "safe", "destructive,", "all"] {
+        let head = format!("-- schemagate: approve=\"{value}\" reason=x");
+        refused(&head, 1, 16, "accepted is destructive, rewrite or blocking");
+    }
+    refused("-- schemagate: requires-app=latest", 1, 16, ">=1.4");
+    refused(
+        "-- schemagate: window=\"Sat 02:00-04:00\"",
+        1,
+        16,
+        "time zone is missing",
     );
 }
 
@@ -149,12 +172,6 @@ fn mistakes_are_told_with_their_place() {
         1,
         29,
         "reason is empty",
-    );
-    refused(
-        "-- schemagate: approve=rewrite reason=x",
-        1,
-        16,
-        "accepted is destructive",
     );
 }
 
