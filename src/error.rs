@@ -57,6 +57,15 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// A trace that did not begin, or that ended before its end.
+    Trace {
+        /// The exit code.
+        status: ExitStatus,
+        /// What happened.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// The operating system refuses what every program needs.
     System(String),
 }
@@ -76,6 +85,7 @@ impl Error {
             Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::Failed { .. } => ExitStatus::Sql,
+            Self::Trace { status, .. } => *status,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -96,6 +106,7 @@ impl Error {
             Self::Behind { what, .. }
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
+            | Self::Trace { what, .. }
             | Self::System(what) => what.clone(),
         }
     }
@@ -114,9 +125,10 @@ impl Error {
                 "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
                     .to_owned()
             }
-            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
-                next.clone()
-            }
+            Self::Behind { next, .. }
+            | Self::Failed { next, .. }
+            | Self::Refused { next, .. }
+            | Self::Trace { next, .. } => next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

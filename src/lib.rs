@@ -32,6 +32,7 @@
 //! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
+//! | [`trace`] | running a plan in a transaction that is rolled back | no |
 //! | [`preflight`] | what is known to fail before anything is written | no |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
@@ -91,6 +92,7 @@ pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod trace;
 pub mod watch;
 pub mod window;
 pub mod wire;

@@ -5,6 +5,7 @@ pub mod github;
 pub mod journal;
 pub mod log;
 pub mod marker;
+pub mod plan;
 pub mod sarif;
 pub mod status;
 pub mod summary;

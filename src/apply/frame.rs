@@ -27,7 +27,7 @@ pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RES
 
 /// How the server reads the next message. `RESET ALL` goes back to the defaults of role and database, which may name
 /// another encoding than that of our files and another reading of backslashes.
-const READABLE: [(&str, &str); 2] = [
+pub const READABLE: [(&str, &str); 2] = [
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
 ];
@@ -281,7 +281,7 @@ impl Frame {
 
     /// Server-side keepalives and the connection check; together they end a session whose client lost its power
     /// within about 20 s.
-    fn watchfulness(&self) -> Vec<(&'static str, String)> {
+    pub fn watchfulness(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
         if self.remote {
             settings.extend([

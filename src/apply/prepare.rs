@@ -163,7 +163,7 @@ impl Job {
     }
 
     /// Reads the script again, if it was not kept.
-    pub(super) fn load(&mut self, source: &Source) -> Result<(), Failure> {
+    pub fn load(&mut self, source: &Source) -> Result<(), Failure> {
         if self.script.is_none() {
             let migration = &source.migrations[self.migration];
             let script = script(source, migration).map_err(|issues| Failure::Unsupported {
@@ -176,12 +176,12 @@ impl Job {
     }
 
     /// Lets go of the script.
-    pub(super) fn unload(&mut self) {
+    pub fn unload(&mut self) {
         self.script = None;
     }
 
     /// The script, loaded.
-    pub(super) fn script(&self) -> Result<&Script, Failure> {
+    pub fn script(&self) -> Result<&Script, Failure> {
         self.script.as_ref().ok_or_else(|| Failure::Unsupported {
             what: "a file was not read before it was run".to_owned(),
             next: "this is a bug in schemagate; please report it".to_owned(),
