@@ -25,6 +25,7 @@ mod metrics;
 mod page;
 mod pieces;
 mod pooler;
+mod preflight;
 mod probe;
 mod quit;
 mod readme;
