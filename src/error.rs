@@ -11,6 +11,7 @@ use crate::{
     exit::ExitStatus,
     install,
     lock::Holder,
+    preflight,
     runner::{self, Interrupted},
     source,
     stop::Cause,
@@ -174,6 +175,7 @@ fn of_run(error: &runner::Error) -> ExitStatus {
         E::History(error) => error.exit_status(),
         E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
         E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
+        E::Preflight(findings) => preflight::exit_status(findings),
         E::Held(_) => ExitStatus::Held,
         E::Apply(failure) => of_failure(failure),
         E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
@@ -208,6 +210,7 @@ fn what(error: &runner::Error) -> String {
             .collect::<Vec<_>>()
             .join("; "),
         E::Prepare(error) => error.to_string(),
+        E::Preflight(findings) => preflight::what(findings),
         E::Held(held) => held.to_string(),
         E::Format(error) => error.to_string(),
         E::Foreign(error) => error.to_string(),
@@ -280,6 +283,7 @@ fn next(error: &runner::Error) -> String {
             .map(crate::plan::Conflict::help)
             .unwrap_or_default(),
         E::Prepare(error) => error.next.clone(),
+        E::Preflight(findings) => preflight::next_step(findings),
         E::Held(held) => held.let_through.clone(),
         E::Format(error) => error.help(),
         E::Foreign(error) => error.help(),

@@ -13,6 +13,7 @@ mod excerpt;
 mod kind;
 mod lex;
 mod name;
+pub mod need;
 mod position;
 mod prepare;
 pub mod risk;

@@ -10,6 +10,7 @@ use crate::{
     source::{self, Source},
     sql::{
         Issue, Options, Script, Units,
+        need::{Need, needs},
         risk::{FileRisk, Release},
     },
 };
@@ -29,6 +30,8 @@ pub struct Job {
     script: Option<Script>,
     /// What it risks.
     pub risk: FileRisk,
+    /// What its statements need of the database.
+    pub needs: Vec<Need>,
 }
 
 /// How a migration runs.
@@ -111,6 +114,7 @@ fn job(
         migration: index,
         mode,
         risk: release.file(&script),
+        needs: needs(&script),
         script: Some(script),
     })
 }

@@ -9,6 +9,7 @@ use crate::{
     history,
     lock::Holder,
     plan::{self, Conflict},
+    preflight::Finding,
     problem::Problem,
     source,
     stop::Cause,
@@ -35,6 +36,8 @@ pub enum Error {
     Foreign(formats::foreign::Foreign),
     /// Only an existing history could prove what the folder is.
     Unproved(source::Error),
+    /// What is known to fail; nothing was written. Not empty.
+    Preflight(Vec<Finding>),
     /// A gate holds a migration. What stands before it was applied.
     Held(Box<Held>),
     /// A migration was not applied.

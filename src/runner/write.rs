@@ -49,7 +49,7 @@ impl Runner<'_> {
             .map_err(Error::Prepare)?;
             bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
             gated = self.ask_gates(session, snapshot, &mut jobs).await?;
-            self.preflight(session, snapshot, &jobs).await?;
+            self.preflight(session, snapshot, &jobs, &frame).await?;
         }
         let ground = bootstrap::lay(
             session.client(),

@@ -26,6 +26,7 @@ mod metrics;
 mod page;
 mod pieces;
 mod pooler;
+mod preflight;
 mod probe;
 mod quit;
 mod readme;
