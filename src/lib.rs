@@ -32,6 +32,7 @@
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`preflight`] | what is known to fail before anything is written | no |
+//! | [`undo`] | what `down` takes back, and in which order | yes |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
@@ -90,6 +91,7 @@ pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod undo;
 pub mod watch;
 pub mod wire;
 pub mod wrap;

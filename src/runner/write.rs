@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own};
+use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own, undo::Downs};
 use crate::{
-    apply::{self, Applier, Failure, Frame, Job},
+    apply::{self, Applier, Direction, Failure, Frame, Job},
     bootstrap::{self, Ground},
     connect::{self, Session},
     formats,
@@ -36,7 +36,14 @@ impl Runner<'_> {
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
         let mut gated = Gated::default();
+        let mut downs = None;
+        if let Task::Down(_) = self.params.task {
+            let found = self.downs(session, snapshot, plan).await?;
+            jobs = self.prepare_downs(session, &found)?;
+            downs = Some(found);
+        }
         if self.params.task == Task::Migrate {
+            self.refuse_unfinished(session, snapshot, plan).await?;
             let mut release = Release::new(session.server_version());
             jobs = apply::prepare::prepare(
                 self.source,
@@ -75,9 +82,17 @@ impl Runner<'_> {
             )));
         }
         let outcome = match self.params.task {
-            Task::Migrate => {
+            Task::Migrate | Task::Down(_) => {
                 let outcome = self
-                    .apply(session, snapshot, &mut jobs, frame, direct, &ground)
+                    .apply(
+                        session,
+                        snapshot,
+                        &mut jobs,
+                        downs.as_ref(),
+                        frame,
+                        direct,
+                        &ground,
+                    )
                     .await;
                 match gated.held {
                     Some(held) if outcome.is_ok() => Err(Error::Held(held)),
@@ -98,13 +113,16 @@ impl Runner<'_> {
         session: &Session,
         snapshot: &Snapshot,
         jobs: &mut [Job],
+        downs: Option<&Downs>,
         frame: Frame,
         direct: bool,
         ground: &Ground,
     ) -> Result<(), Error> {
+        let (source, direction) = downs.map_or((self.source, Direction::Up), |downs| {
+            (&downs.source, Direction::Down(&downs.rows))
+        });
         let Self {
             params,
-            source,
             stop,
             on_event,
             done,
@@ -118,6 +136,7 @@ impl Runner<'_> {
             session,
             connect: &params.connect,
             source,
+            direction,
             table: &params.history.table,
             shape: ground.shape,
             frame,
@@ -141,7 +160,10 @@ impl Runner<'_> {
                         version: migration.version.clone(),
                         elapsed,
                     });
-                    on_event(Event::Applied { migration, elapsed });
+                    on_event(match direction {
+                        Direction::Up => Event::Applied { migration, elapsed },
+                        Direction::Down(_) => Event::Reverted { migration, elapsed },
+                    });
                 }
                 apply::Event::Note(note) => on_event(Event::Note(&note)),
             },
