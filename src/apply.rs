@@ -32,6 +32,15 @@ use crate::{
     wire,
 };
 
+/// Which way the files lead.
+#[derive(Debug, Clone, Copy)]
+pub enum Direction<'a> {
+    /// Each file adds its row to the history.
+    Up,
+    /// Each file undoes a migration and takes its row out: by the file's position, the row's place in the order.
+    Down(&'a [i64]),
+}
+
 /// What a session needs to apply migrations.
 pub struct Applier<'a> {
     /// The session that works.
@@ -40,6 +49,8 @@ pub struct Applier<'a> {
     pub connect: &'a connect::Params,
     /// The files.
     pub source: &'a Source,
+    /// Which way they lead.
+    pub direction: Direction<'a>,
     /// The history table and its columns.
     pub table: &'a TableName,
     /// Its shape.
@@ -69,7 +80,7 @@ pub struct Applier<'a> {
 pub enum Event<'a> {
     /// A migration is about to be sent.
     Starting(&'a Migration),
-    /// A migration is in the history.
+    /// A migration is in the history; or, where it is undone, no longer.
     Applied {
         /// Which.
         migration: &'a Migration,
@@ -131,26 +142,45 @@ impl Applier<'_> {
         }
     }
 
-    /// The rows that say that a migration is applied, in the tool's table and in the journal.
-    fn record(&self, migration: &Migration, duration_ms: &str) -> Statements {
+    /// The row of a migration that is undone.
+    fn undone_row(&self, job: &Job) -> Option<i64> {
+        match self.direction {
+            Direction::Up => None,
+            Direction::Down(rows) => rows.get(job.migration).copied(),
+        }
+    }
+
+    /// What says in the tool's table and in the journal that a migration is applied, or undone.
+    fn record(&self, job: &Job, duration_ms: &str) -> Statements {
+        let migration = self.migration(job);
         let mut out = Statements::default();
-        out.push(&crate::formats::insert_sql(
-            self.source.format,
-            self.table,
-            self.shape,
-            migration,
-            duration_ms,
-        ));
+        let (change, kind) = match self.undone_row(job) {
+            None => (
+                crate::formats::insert_sql(
+                    self.source.format,
+                    self.table,
+                    self.shape,
+                    migration,
+                    duration_ms,
+                ),
+                Kind::Applied,
+            ),
+            Some(row) => (crate::formats::delete_sql(self.table, row), Kind::Reverted),
+        };
+        out.push(&change);
         if self.journal {
-            let mut entry = Entry::about(Kind::Applied, &migration.version, &migration.checksum);
+            let mut entry = Entry::about(kind, &migration.version, &migration.checksum);
             entry.duration_ms = Some(duration_ms);
             out.push(&self.author.insert_sql(&entry));
         }
         out
     }
 
-    /// The check that stands behind the lock.
-    fn unapplied_check(&self, migration: &Migration) -> String {
+    /// The check that stands behind the lock: the history still says what the look at it has shown.
+    fn history_check(&self, job: &Job) -> String {
+        if let Some(row) = self.undone_row(job) {
+            return crate::formats::newest_check_sql(self.table, row);
+        }
         let fence = match self.frame.holding {
             Holding::Session => Fence::SinceLook,
             Holding::Transaction | Holding::Elsewhere => Fence::SinceAnything,
@@ -159,7 +189,7 @@ impl Applier<'_> {
             self.source.format,
             self.table,
             self.shape,
-            migration,
+            self.migration(job),
             fence,
         )
     }

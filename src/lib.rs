@@ -34,6 +34,7 @@
 //! | [`apply`] | running a plan on one session | no |
 //! | [`trace`] | running a plan in a transaction that is rolled back | no |
 //! | [`preflight`] | what is known to fail before anything is written | no |
+//! | [`undo`] | what `down` takes back, and in which order | yes |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
@@ -93,6 +94,7 @@ pub mod sql;
 pub mod stop;
 pub mod telemetry;
 pub mod trace;
+pub mod undo;
 pub mod watch;
 pub mod window;
 pub mod wire;

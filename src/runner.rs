@@ -13,6 +13,7 @@ mod gates;
 mod look;
 mod queue;
 mod ready;
+mod undo;
 mod write;
 
 use std::{
@@ -29,6 +30,7 @@ pub use look::{
     stopped,
 };
 pub use queue::Queue;
+pub use undo::{down_files, order as order_down};
 
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
@@ -40,6 +42,7 @@ use crate::{
     plan::{Plan, Policy},
     source::Source,
     stop::{Cause, Guarded, Stop},
+    undo::Target,
     wire,
 };
 
@@ -81,6 +84,8 @@ pub enum Task {
     Migrate,
     /// Mark it as applied.
     Baseline,
+    /// Undo what was applied later than this; `SCHEMAGATE_TARGET` and phase mean nothing to it.
+    Down(Target),
 }
 
 /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
@@ -275,8 +280,9 @@ impl Runner<'_> {
     }
 
     async fn connect(&mut self) -> Result<(Session, First), Error> {
-        // After a lost connection the fate of what was under way is to be told, which takes the whole look.
-        let glance = Some(self.source).filter(|_| self.under_way.is_none());
+        // What was applied is undone only after the whole look, and after a lost connection the fate of what was under way is to be told, which takes the whole look.
+        let wishes = matches!(self.params.task, Task::Down(_)) || self.under_way.is_some();
+        let glance = (!wishes).then_some(self.source);
         let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
@@ -355,7 +361,10 @@ impl Runner<'_> {
     }
 
     fn plan(&mut self, snapshot: &Snapshot) -> Result<Plan, Error> {
-        let plan = plan_of(self.source, snapshot, &self.params.policy)?;
+        let mut plan = plan_of(self.source, snapshot, &self.params.policy)?;
+        if let Task::Down(target) = self.params.task {
+            plan.run = undo::order(self.source, snapshot, &plan, target)?;
+        }
         (self.on_event)(Event::Planned(&plan));
         if plan.conflicts.is_empty() {
             Ok(plan)

@@ -12,6 +12,7 @@ mod directives;
 mod facts;
 mod folder;
 mod plain;
+mod undoing;
 mod v1;
 
 use crate::exit::ExitStatus;
@@ -20,6 +21,7 @@ use crate::migration::{FormatSetting, Migration};
 use folder::Tree;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where the migrations are and what they are said to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub struct Source {
     /// The folder looks like Drizzle v1's, but Prisma's looks the same: without Drizzle's history table in the
     /// database the command must end with [`Source::unproved`].
     pub needs_history_proof: bool,
-    tree: Tree,
+    tree: Arc<Tree>,
 }
 
 /// What is wrong with the folder. Always [`ExitStatus::Usage`].
@@ -75,7 +77,7 @@ pub fn load(params: &Params) -> Result<Source, Error> {
         migrations: loaded.migrations,
         warnings: loaded.warnings,
         needs_history_proof: detected.needs_history_proof,
-        tree,
+        tree: Arc::new(tree),
     })
 }
 
@@ -120,14 +122,6 @@ impl Source {
             ));
         }
         Ok(without_bom(text))
-    }
-
-    /// The text of the file that undoes a migration; `None` where there is none.
-    pub fn read_down(&self, migration: &Migration) -> Result<Option<String>, Error> {
-        let Some(path) = &migration.down else {
-            return Ok(None);
-        };
-        self.text(path).map(|text| Some(without_bom(text)))
     }
 
     /// The folder as the messages name it.

@@ -11,7 +11,7 @@ use crate::{connect, exit::ExitStatus, sql::Place};
 pub enum Failure {
     /// Another session holds the lock.
     LockHeld,
-    /// The history has gained the row since it was read.
+    /// The history has gained or lost a row since it was read.
     AlreadyApplied,
     /// A lock timeout, a deadlock or a serialization failure: everything was rolled back, and it is worth another try.
     Contention(Box<SqlFailure>),
@@ -87,7 +87,8 @@ impl Failure {
         if db.message().contains(super::frame::LOCK_NOT_HELD) {
             return Self::LockHeld;
         }
-        if db.message().contains(super::frame::ALREADY_APPLIED) {
+        let moved = [super::frame::ALREADY_APPLIED, super::frame::MOVED_ON];
+        if moved.iter().any(|word| db.message().contains(word)) {
             return Self::AlreadyApplied;
         }
         let mut sql = SqlFailure::new("the run", "schemagate's own statements", db);

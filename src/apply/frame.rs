@@ -13,7 +13,10 @@
 
 use std::time::Duration;
 
-pub use crate::{formats::ALREADY_APPLIED, sql::FENCE_SAVEPOINT as SAVEPOINT};
+pub use crate::{
+    formats::{ALREADY_APPLIED, MOVED_ON},
+    sql::FENCE_SAVEPOINT as SAVEPOINT,
+};
 use crate::{
     lock::{IDLE_LIMIT, LockKeys},
     migration::{quote_ident, quote_literal},

@@ -119,7 +119,8 @@ fn job(
     })
 }
 
-fn script(source: &Source, migration: &Migration) -> Result<Script, Vec<String>> {
+/// Reads and prepares one file; else one sentence for each problem, with file and line.
+pub fn script(source: &Source, migration: &Migration) -> Result<Script, Vec<String>> {
     let text = source
         .read(migration)
         .map_err(|error: source::Error| vec![error.to_string()])?;

@@ -210,7 +210,7 @@ impl Applier<'_> {
     fn open_piece(&self, piece: &Piece<'_>, migration: &Migration) -> Statements {
         let mut out = self.frame.begin(&self.limits_of(migration), true);
         // Another pod may have run it whole since the last look, which begins a new life of its pieces.
-        out.push(&self.unapplied_check(migration));
+        out.push(&self.history_check(piece.job));
         out.push(&self.undone_check(piece, migration));
         out.push(&format!("SAVEPOINT {SAVEPOINT}"));
         for range in piece.units.settings(piece.unit) {
@@ -219,7 +219,7 @@ impl Applier<'_> {
         out
     }
 
-    /// Fails when the piece is done already: see [`Applier::unapplied_check`].
+    /// Fails when the piece is done already: see [`Applier::history_check`].
     fn undone_check(&self, piece: &Piece<'_>, migration: &Migration) -> String {
         format!(
             "SELECT ('{ALREADY_APPLIED}, journal row ' OPERATOR(pg_catalog.||) id::pg_catalog.text)::pg_catalog.int4 \
@@ -252,7 +252,7 @@ impl Applier<'_> {
         let mut sql = self
             .frame
             .begin(&self.limits_of(self.migration(job)), false);
-        sql.push(&self.unapplied_check(migration));
+        sql.push(&self.history_check(job));
         let since = format!(
             "(SELECT COALESCE((EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.min(at)) * 1000)::pg_catalog.int8, 0) \
              FROM {} WHERE run = '{}' AND version = {})",
@@ -260,7 +260,7 @@ impl Applier<'_> {
             self.author.run,
             quote_literal(&migration.version)
         );
-        let record = self.record(migration, &since);
+        let record = self.record(job, &since);
         sql.sql.push_str(&record.sql);
         sql.count += record.count;
         self.send_own(&sql).await

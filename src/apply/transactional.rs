@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Applier, Event, Failure, Leaks, SqlFailure,
-    frame::{SAVEPOINT, Statements},
+    Applier, Direction, Event, Failure, Leaks, SqlFailure,
+    frame::{ALREADY_APPLIED, LOCK_NOT_HELD, MOVED_ON, SAVEPOINT, Statements},
     prepare::Job,
     sender::{MESSAGE_BYTES, Piece, SendError, Sender},
 };
@@ -95,10 +95,9 @@ impl Applier<'_> {
         job: &Job,
         index: usize,
     ) -> Result<(), SendOrOwn> {
-        let migration = self.migration(job);
         let script = job.script()?;
         let mut before = Statements::default();
-        before.push(&self.unapplied_check(migration));
+        before.push(&self.history_check(job));
         before.push(&format!("SAVEPOINT {SAVEPOINT}"));
         sender.own(&before.sql, before.count);
         let chunks = script.chunks(MESSAGE_BYTES);
@@ -113,7 +112,7 @@ impl Applier<'_> {
         } else {
             SINCE_BEGIN
         };
-        let record = self.record(migration, duration);
+        let record = self.record(job, duration);
         sender.own(&record.sql, record.count);
         Ok(())
     }
@@ -169,24 +168,33 @@ impl Applier<'_> {
         let migration = self.migration(job);
         let mut sql = SqlFailure::new(&migration.version, &migration.path, db);
         self.user.clone_into(&mut sql.user);
-        rolled_back(&mut sql, jobs.len());
+        self.rolled_back(&mut sql, jobs.len());
         match (place, job.script()) {
             (Some(place), Ok(script)) => locate(&mut sql, script, place.statement, place.offset),
             _ => explain_frame(&mut sql, migration),
         }
         Failure::of_sql(sql)
     }
-}
 
-fn rolled_back(sql: &mut SqlFailure, jobs: usize) {
-    sql.rolled_back = if jobs > 1 {
-        format!("all {jobs} migrations of this run were rolled back, nothing is half applied")
-    } else {
-        format!(
-            "{} was rolled back whole; what was applied before it stays",
-            sql.version
-        )
-    };
+    fn rolled_back(&self, sql: &mut SqlFailure, jobs: usize) {
+        let version = &sql.version;
+        sql.rolled_back = match self.direction {
+            Direction::Up if jobs > 1 => {
+                format!(
+                    "all {jobs} migrations of this run were rolled back, nothing is half applied"
+                )
+            }
+            Direction::Up => {
+                format!("{version} was rolled back whole; what was applied before it stays")
+            }
+            Direction::Down(_) if jobs > 1 => {
+                format!("all {jobs} down files of this run were rolled back: nothing was undone")
+            }
+            Direction::Down(_) => format!(
+                "{version} stays applied, its down file was rolled back whole; what was undone before it stays undone"
+            ),
+        };
+    }
 }
 
 /// An error of the text around a file that is not the fence's own word: it still belongs to the file (a deferred
@@ -200,7 +208,9 @@ fn only(jobs: &[Job]) -> Option<&Job> {
 
 fn is_fence(error: &tokio_postgres::error::DbError) -> bool {
     let message = error.message();
-    message.contains(super::frame::LOCK_NOT_HELD) || message.contains(super::frame::ALREADY_APPLIED)
+    [LOCK_NOT_HELD, ALREADY_APPLIED, MOVED_ON]
+        .iter()
+        .any(|word| message.contains(word))
 }
 
 /// Where in the file: by the server's position, else by the count of completed statements.

@@ -13,7 +13,7 @@ use crate::{
     cli::{Output, PlanArgs},
     connect::Session,
     error::Error,
-    gate::{self, Candidate, Facts, Verdict},
+    gate::{self, Facts, Verdict},
     history::Snapshot,
     migration::TransactionMode,
     plan::{Deferral, Plan, State},
@@ -201,8 +201,9 @@ async fn fill(
         let step = listing.step(source, job).map_err(runner::Error::Apply)?;
         report.migrations.push(step);
     }
+    let facts = runner::facts_for(session.client(), params, source, snapshot, jobs).await?;
     for (job, step) in jobs.iter().zip(&mut report.migrations) {
-        step.held = held(source, params, snapshot, job);
+        step.held = held(source, params, &facts, job);
     }
     let risks = report.migrations.iter().map(|step| step.risk);
     report.risk = risks.max().unwrap_or_default();
@@ -226,15 +227,8 @@ async fn fill(
 }
 
 /// What the gates say: the one place where `plan` asks them.
-fn held(source: &Source, params: &Params, snapshot: &Snapshot, job: &Job) -> Option<HeldStep> {
-    let candidate = Candidate {
-        migration: &source.migrations[job.migration],
-        risk: &job.risk,
-    };
-    let facts = Facts {
-        bootstrap: snapshot.rows.is_empty(),
-    };
-    match gate::judge(candidate, &params.gate, &facts) {
+fn held(source: &Source, params: &Params, facts: &Facts, job: &Job) -> Option<HeldStep> {
+    match gate::judge(runner::candidate(source, job), &params.gate, facts) {
         Verdict::Open(_) => None,
         Verdict::Held(held) => Some(HeldStep {
             reason: held.reason,

@@ -138,6 +138,26 @@ pub fn insert_sql(
     }
 }
 
+/// What the server quotes back when the history has moved on since it was looked at.
+pub const MOVED_ON: &str = "schemagate: the history has moved on";
+
+/// A statement that fails with SQLSTATE 22P02 and [`MOVED_ON`] unless this row of plain SQL is the newest of the history:
+/// the fence where it is to be taken out. Only the newest may go; what was applied later may be built on it.
+///
+/// The text is made by a volatile call, otherwise the planner folds the cast.
+pub fn newest_check_sql(table: &TableName, serial: i64) -> String {
+    format!(
+        "SELECT ('{MOVED_ON}, looked at ' OPERATOR(pg_catalog.||) pg_catalog.clock_timestamp()::pg_catalog.text)::pg_catalog.int4 \
+         WHERE (SELECT pg_catalog.max(serial) FROM {}) IS DISTINCT FROM {serial}",
+        table.quoted()
+    )
+}
+
+/// The statement that takes a row of plain SQL out of the history.
+pub fn delete_sql(table: &TableName, serial: i64) -> String {
+    format!("DELETE FROM {} WHERE serial = {serial}", table.quoted())
+}
+
 /// How old the look at the history may be that a fence has to make up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {

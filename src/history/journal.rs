@@ -194,14 +194,18 @@ pub fn create_sql(schema_exists: bool) -> String {
     )
 }
 
-/// What a migration that runs in pieces has left behind since it was last whole (applied, baselined or repaired): event,
-/// piece, checksum, detail and id, oldest first. The first row, `whole`, has the id of the row that said so.
+/// What makes a migration whole again: all of it is there, or nothing is. Pieces that are noted behind `applied` are those
+/// of its down file.
+const WHOLE: &str = "'applied', 'reverted', 'baselined', 'repaired'";
+
+/// What a migration that runs in pieces has left behind since it was last whole (applied, undone, baselined or repaired):
+/// event, piece, checksum, detail and id, oldest first. The first row, `whole`, has the id of the row that said so.
 pub fn pieces_sql(table: &TableName, version: &str) -> String {
     let history = quote_literal(&table.to_string());
     let version = quote_literal(version);
     format!(
         "WITH whole AS (SELECT COALESCE(pg_catalog.max(w.id), 0) AS id FROM {TABLE} w WHERE w.history = {history} \
-           AND w.version = {version} AND w.event IN ('applied', 'baselined', 'repaired')) \
+           AND w.version = {version} AND w.event IN ({WHOLE})) \
          SELECT 'whole', NULL::pg_catalog.int4, NULL, NULL, id FROM whole \
          UNION ALL SELECT j.event, j.statement, j.checksum, j.detail::pg_catalog.text, j.id \
          FROM {TABLE} j JOIN whole ON j.id > whole.id WHERE j.history = {history} AND j.version = {version} \
@@ -209,11 +213,25 @@ pub fn pieces_sql(table: &TableName, version: &str) -> String {
     )
 }
 
+/// The versions of which some pieces were run since they were last whole: half applied, or, where the history has them,
+/// half undone.
+pub fn unfinished_sql(table: &TableName) -> String {
+    let history = quote_literal(&table.to_string());
+    format!(
+        "SELECT DISTINCT version FROM (SELECT DISTINCT ON (j.version, j.statement) j.version, j.event FROM {TABLE} j \
+         WHERE j.history = {history} AND j.id > (SELECT COALESCE(pg_catalog.max(w.id), 0) FROM {TABLE} w \
+           WHERE w.history = {history} AND w.version = j.version AND w.event IN ({WHOLE})) \
+         AND (j.event IN ('intent', 'statement_done') OR j.event = 'failed' AND j.detail->>'undone' = 'true') \
+         ORDER BY j.version, j.statement, j.id DESC) last WHERE event <> 'failed' ORDER BY version"
+    )
+}
+
 /// The last duration and time of each applied migration: version, time, milliseconds.
 pub fn applied_sql(table: &TableName) -> String {
     format!(
-        "SELECT DISTINCT ON (version) version, at::pg_catalog.text, duration_ms FROM {TABLE} \
-         WHERE history = {} AND event IN ('applied', 'baselined') ORDER BY version, id DESC",
+        "SELECT version, at, duration_ms FROM (SELECT DISTINCT ON (version) version, at::pg_catalog.text, duration_ms, event \
+         FROM {TABLE} WHERE history = {} AND event IN ('applied', 'baselined', 'reverted') ORDER BY version, id DESC) last \
+         WHERE event <> 'reverted'",
         quote_literal(&table.to_string())
     )
 }
@@ -222,7 +240,7 @@ pub fn applied_sql(table: &TableName) -> String {
 pub fn failed_sql(table: &TableName) -> String {
     format!(
         "SELECT version, checksum, detail->>'message', detail->>'sqlstate' FROM (SELECT DISTINCT ON (version) version, checksum, event, detail \
-         FROM {TABLE} WHERE history = {} AND event IN ('applied', 'failed', 'baselined', 'repaired') \
+         FROM {TABLE} WHERE history = {} AND event IN ({WHOLE}, 'failed') \
          ORDER BY version, id DESC) last WHERE event = 'failed'",
         quote_literal(&table.to_string())
     )

@@ -31,6 +31,9 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
                 );
             }
         }
+        Event::Reverted { migration, elapsed } => {
+            info!(version = %migration.version, elapsed_ms = millis(*elapsed), "undone");
+        }
         Event::Retry {
             failure,
             attempt,

@@ -39,6 +39,9 @@ pub struct Summary {
     pub dry_run: bool,
     /// What this run applied, in order.
     pub applied: Vec<AppliedLine>,
+    /// What this run undid, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reverted: Vec<AppliedLine>,
     /// What is left to run.
     pub pending: Vec<String>,
     /// The migration that a gate holds, and with it all behind it.
@@ -151,13 +154,7 @@ impl Summary {
 
     /// Notes what was applied; it is no longer pending.
     pub fn done(&mut self, done: &[Done]) {
-        self.applied = done
-            .iter()
-            .map(|done| AppliedLine {
-                version: done.version.clone(),
-                duration_ms: millis(done.elapsed),
-            })
-            .collect();
+        self.applied = lines(done);
         let before = self.pending.len();
         self.pending
             .retain(|version| !done.iter().any(|done| done.version == *version));
@@ -165,6 +162,11 @@ impl Summary {
             seen.moved(before - self.pending.len(), "applied");
             seen.newest = Some(last.version.clone());
         }
+    }
+
+    /// Notes what was undone.
+    pub fn reverted(&mut self, done: &[Done]) {
+        self.reverted = lines(done);
     }
 
     /// Notes that a pending migration failed; `false` where it is none of those.
@@ -208,6 +210,14 @@ impl Summary {
     pub fn line(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+fn lines(done: &[Done]) -> Vec<AppliedLine> {
+    let line = |done: &Done| AppliedLine {
+        version: done.version.clone(),
+        duration_ms: millis(done.elapsed),
+    };
+    done.iter().map(line).collect()
 }
 
 // === impl Seen ===

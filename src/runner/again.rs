@@ -9,7 +9,7 @@ use crate::{apply::SqlFailure, connect, lock::Holder};
 /// ends the server.
 const LOST_LIMIT: u32 = 3;
 
-/// How often in a row another session may have applied what was to be applied, while the history shows no new row.
+/// How often in a row another session may have applied what was to be applied, while the history does not change.
 const AGAIN_LIMIT: u32 = 20;
 
 /// The pause before looking again, which grows with every time.
@@ -77,7 +77,7 @@ impl Runner<'_> {
 
     /// Another pod was faster; its row must be visible at the next look. `rows` is how many there were before.
     pub(super) async fn again(&mut self, rows: usize) -> Result<(), Error> {
-        if rows > self.repeats_at {
+        if rows != self.repeats_at {
             (self.repeats, self.repeats_at) = (0, rows);
         }
         self.repeats += 1;

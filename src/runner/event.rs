@@ -39,6 +39,13 @@ pub enum Event<'a> {
         /// From sending to the answer.
         elapsed: Duration,
     },
+    /// A migration is no longer in the history.
+    Reverted {
+        /// Which; its path is that of the down file.
+        migration: &'a Migration,
+        /// From sending to the answer.
+        elapsed: Duration,
+    },
     /// A migration met a lock timeout, a deadlock or a serialization failure.
     Retry {
         /// What happened.

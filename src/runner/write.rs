@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Done, Error, Event, Runner, Task, facts, gates::Gated, of_own};
+use super::{Done, Error, Event, Runner, Task, facts, gates::Gated, of_own, undo::Downs};
 use crate::{
-    apply::{self, Applier, Failure, Frame, Job},
+    apply::{self, Applier, Direction, Failure, Frame, Job},
     bootstrap::{self, Ground},
     connect::{self, Session},
     formats,
@@ -23,6 +23,15 @@ use crate::{
 /// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
 const WHERE_IN_WAL: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, pg_catalog.clock_timestamp()::pg_catalog.text";
 
+/// Where a run works, and on what ground.
+pub(super) struct Work<'a> {
+    pub(super) session: &'a Session,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) frame: &'a Frame,
+    pub(super) ground: &'a Ground,
+    pub(super) direct: bool,
+}
+
 // === impl Runner ===
 
 impl Runner<'_> {
@@ -37,7 +46,14 @@ impl Runner<'_> {
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
         let mut gated = Gated::default();
+        let mut downs = None;
+        if let Task::Down(_) = self.params.task {
+            let found = self.downs(session, snapshot, plan).await?;
+            jobs = self.prepare_downs(session, &found)?;
+            downs = Some(found);
+        }
         if self.params.task == Task::Migrate {
+            self.refuse_unfinished(session, snapshot, plan).await?;
             let mut release = Release::new(session.server_version());
             jobs = apply::prepare::prepare(
                 self.source,
@@ -73,19 +89,23 @@ impl Runner<'_> {
                 &snapshot.user,
             )));
         }
+        let work = Work {
+            session,
+            snapshot,
+            frame: &frame,
+            ground: &ground,
+            direct,
+        };
         let outcome = match self.params.task {
             Task::Migrate => {
-                let outcome = self
-                    .pass_and_apply(
-                        session, snapshot, &mut jobs, &frame, direct, &ground, &mut gated,
-                    )
-                    .await;
+                let outcome = self.pass_and_apply(&work, &mut jobs, &mut gated).await;
                 match gated.held {
                     Some(held) if outcome.is_ok() => Err(Error::Held(held)),
                     _ => outcome,
                 }
             }
-            Task::Baseline => self.mark(session, plan, &frame, ground).await,
+            Task::Down(_) => self.apply(&work, &mut jobs, downs.as_ref()).await,
+            Task::Baseline => self.mark(session, plan, &frame, &ground).await,
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
             self.note_fingerprint(session).await;
@@ -96,18 +116,10 @@ impl Runner<'_> {
 
     /// Applies the jobs in order. Each goes through the gates when its turn comes, unless all go in one transaction:
     /// then they go through together.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what a session needs, and no name for it"
-    )]
     async fn pass_and_apply(
         &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
+        work: &Work<'_>,
         jobs: &mut [Job],
-        frame: &Frame,
-        direct: bool,
-        ground: &Ground,
         gated: &mut Gated,
     ) -> Result<(), Error> {
         let together = self.params.transaction == TransactionMode::All;
@@ -117,14 +129,12 @@ impl Runner<'_> {
             while end < jobs.len() && (end == start || together || !self.is_gated(&jobs[end])) {
                 let job = &jobs[end];
                 if end == start || together {
-                    self.pass_gates(session, snapshot, frame, ground, job, gated, start == 0)
-                        .await?;
+                    self.pass_gates(work, job, gated, start == 0).await?;
                 }
                 end += 1;
             }
             let jobs = &mut jobs[start..end];
-            self.apply(session, snapshot, jobs, frame.clone(), direct, ground)
-                .await?;
+            self.apply(work, jobs, None).await?;
             start = end;
         }
         Ok(())
@@ -132,16 +142,15 @@ impl Runner<'_> {
 
     async fn apply(
         &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
+        work: &Work<'_>,
         jobs: &mut [Job],
-        frame: Frame,
-        direct: bool,
-        ground: &Ground,
+        downs: Option<&Downs>,
     ) -> Result<(), Error> {
+        let (source, direction) = downs.map_or((self.source, Direction::Up), |downs| {
+            (&downs.source, Direction::Down(&downs.rows))
+        });
         let Self {
             params,
-            source,
             stop,
             on_event,
             done,
@@ -152,18 +161,19 @@ impl Runner<'_> {
             ..
         } = self;
         let mut applier = Applier {
-            session,
+            session: work.session,
             connect: &params.connect,
             source,
+            direction,
             table: &params.history.table,
-            shape: ground.shape,
-            frame,
+            shape: work.ground.shape,
+            frame: work.frame.clone(),
             limits: params.limits,
             author: &params.author,
-            journal: ground.journal,
-            direct,
-            user: &snapshot.user,
-            database: &snapshot.database,
+            journal: work.ground.journal,
+            direct: work.direct,
+            user: &work.snapshot.user,
+            database: &work.snapshot.database,
             stop,
             on_event: &mut |event| match event {
                 apply::Event::Starting(migration) => {
@@ -178,7 +188,10 @@ impl Runner<'_> {
                         version: migration.version.clone(),
                         elapsed,
                     });
-                    on_event(Event::Applied { migration, elapsed });
+                    on_event(match direction {
+                        Direction::Up => Event::Applied { migration, elapsed },
+                        Direction::Down(_) => Event::Reverted { migration, elapsed },
+                    });
                 }
                 apply::Event::Note(note) => on_event(Event::Note(&note)),
             },
@@ -196,7 +209,7 @@ impl Runner<'_> {
         session: &Session,
         plan: &Plan,
         frame: &Frame,
-        ground: Ground,
+        ground: &Ground,
     ) -> Result<(), Error> {
         let history = &self.params.history;
         let mut sql = String::new();

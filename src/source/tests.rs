@@ -218,11 +218,49 @@ fn reads_numbered_files() {
     assert_eq!(source.format, Format::Sql);
     assert_eq!(versions(&source), ["0002", "0010"]);
     assert_eq!(source.migrations[1].name, "later");
-    assert_eq!(
-        source.read_down(&source.migrations[0]).unwrap().as_deref(),
-        Some("SELECT -2")
+    let undoing = source.undoing(&[0]).unwrap();
+    let down = &undoing.migrations[0];
+    assert_eq!((&*down.version, &*down.path), ("0002", "0002_x.down.sql"));
+    assert_eq!(undoing.read(down).unwrap(), "SELECT -2");
+    let missing = source.undoing(&[1, 0]).unwrap_err().to_string();
+    assert_eq!(missing, "0010_later.sql: there is no down file for it");
+}
+
+#[test]
+fn a_down_file_has_directives_of_its_own() {
+    let check = |head: &str, problem: Option<&str>| {
+        let dir = folder(&[
+            ("1_a.up.sql", b"-- schemagate: phase=contract\nSELECT 1"),
+            ("1_a.down.sql", head.as_bytes()),
+        ]);
+        let undoing = auto(dir.path()).unwrap().undoing(&[0]);
+        let found = undoing.map_err(|error| error.to_string());
+        match (found, problem) {
+            (Ok(source), None) => {
+                let directives = &source.migrations[0].directives;
+                assert!(directives.transaction_off && !directives.contract);
+                assert!(directives.lock_timeout.is_some());
+            }
+            (Err(error), Some(problem)) => assert!(error.contains(problem), "{error}"),
+            (found, _) => panic!("{head}: {found:?}"),
+        }
+    };
+    check(
+        "-- schemagate: transaction=off lock-timeout=2s\nSELECT 1",
+        None,
     );
-    assert_eq!(source.read_down(&source.migrations[1]), Ok(None));
+    check(
+        "-- schemagate: phase=contract\nSELECT 1",
+        Some("mean something"),
+    );
+    check(
+        "-- schemagate: colour=red\nSELECT 1",
+        Some("1_a.down.sql line 1"),
+    );
+    check(
+        "-- schemagate: phase=contract",
+        Some("1_a.down.sql: in a down file"),
+    );
 }
 
 #[test]

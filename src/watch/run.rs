@@ -212,7 +212,8 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
                 next: "look at the server and its log".to_owned(),
             }));
         }
-        Event::Warning(_) | Event::Note(_) => {}
+        // A sidecar undoes nothing.
+        Event::Reverted { .. } | Event::Warning(_) | Event::Note(_) => {}
     }
 }
 
