@@ -35,6 +35,7 @@ mod session_state;
 mod sidecar;
 mod signals;
 mod sql;
+mod validate;
 mod versions;
 mod wait_schema;
 mod wrapped;
