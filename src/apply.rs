@@ -9,6 +9,7 @@ pub mod frame;
 mod holder;
 mod inspect;
 pub mod prepare;
+mod restore;
 mod resumable;
 pub mod sender;
 mod transactional;
@@ -21,6 +22,7 @@ pub use failure::{Failure, SqlFailure};
 pub use frame::{Frame, Holding, Limits};
 use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
+pub use restore::restore;
 
 use crate::{
     connect::{self, Session},

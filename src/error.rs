@@ -15,7 +15,7 @@ use crate::{
     runner::{self, Interrupted},
     source,
     stop::Cause,
-    wrap,
+    throwaway, wrap,
 };
 
 /// Why a command ended otherwise than with 0.
@@ -51,6 +51,8 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// What `validate` works on cannot be had, or it has found something.
+    Throwaway(throwaway::Error),
     /// A command refuses.
     Refused {
         /// What it refuses.
@@ -87,6 +89,7 @@ impl Error {
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::Failed { .. } => ExitStatus::Sql,
             Self::Trace { status, .. } => *status,
+            Self::Throwaway(error) => error.status,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -103,6 +106,7 @@ impl Error {
             Self::Pending(versions) => {
                 format!("{} pending: {}", versions.len(), versions.join(", "))
             }
+            Self::Throwaway(error) => error.what.clone(),
             Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
             Self::Behind { what, .. }
             | Self::Failed { what, .. }
@@ -130,6 +134,7 @@ impl Error {
             | Self::Failed { next, .. }
             | Self::Refused { next, .. }
             | Self::Trace { next, .. } => next.clone(),
+            Self::Throwaway(error) => error.next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }
@@ -341,6 +346,12 @@ impl From<wrap::Error> for Error {
 impl From<source::Error> for Error {
     fn from(error: source::Error) -> Self {
         Self::Source(error)
+    }
+}
+
+impl From<throwaway::Error> for Error {
+    fn from(error: throwaway::Error) -> Self {
+        Self::Throwaway(error)
     }
 }
 

@@ -37,6 +37,7 @@
 //! | [`undo`] | what `down` takes back, and in which order | yes |
 //! | [`bootstrap`] | what must stand before the first migration | no |
 //! | [`runner`] | the life of a run | no |
+//! | [`throwaway`] | a database made and dropped, a server started and removed | no |
 //! | [`child`] | another program: found, run below us, or run in our place | no |
 //! | [`wrap`] | the life of a run of another tool | no |
 //! | [`metrics`], [`push`] | what a process counts, and leaving it at a Pushgateway | no |
@@ -93,6 +94,7 @@ pub mod source;
 pub mod sql;
 pub mod stop;
 pub mod telemetry;
+pub mod throwaway;
 pub mod trace;
 pub mod undo;
 pub mod watch;

@@ -2,11 +2,17 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use schemagate::{child::guard, cli, commands, exit::ExitStatus, report::termination, telemetry};
+use schemagate::{
+    child::guard, cli, commands, exit::ExitStatus, report::termination, telemetry,
+    throwaway::keeper,
+};
 
 fn main() -> ExitCode {
     if guard::is_asked(std::env::args_os()) {
         return guard::run();
+    }
+    if keeper::is_asked(std::env::args_os()) {
+        return keeper::run(std::env::args_os());
     }
     std::panic::set_hook(Box::new(|panic| {
         let message = format!(

@@ -73,6 +73,8 @@ pub struct Params {
     pub author: Author,
     /// `schemagate/VERSION POD`.
     pub application_name: String,
+    /// It works on a throwaway database: no gate holds.
+    pub rehearsal: bool,
     /// What to do with what is pending.
     pub task: Task,
 }

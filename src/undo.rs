@@ -16,6 +16,8 @@ use crate::{
 pub enum Target {
     /// The state before the first migration.
     Nothing,
+    /// So many rows of the history, the oldest, stay.
+    Rows(usize),
     /// The migration at this position stays, with all that was applied before it.
     Stays(usize),
 }
@@ -61,6 +63,7 @@ pub fn order(
     };
     let first = match target {
         Target::Nothing => 0,
+        Target::Rows(rows) => rows,
         Target::Stays(position) => match row_of(position) {
             Some(row) => row + 1,
             None => return not_applied(migrations, plan, position),

@@ -35,12 +35,16 @@ pub fn connection(invocation: &Invocation) -> Result<(connect::Params, Wait), Er
     for warning in connection.warnings {
         tracing::warn!("{warning}");
     }
-    let wait = Wait {
+    Ok((connection.params, wait(config)))
+}
+
+/// How long to wait for a database.
+pub fn wait(config: &Config) -> Wait {
+    Wait {
         enabled: config.wait,
         timeout: config.wait_timeout,
         auth_grace: config.auth_grace.unwrap_or(std::time::Duration::MAX),
-    };
-    Ok((connection.params, wait))
+    }
 }
 
 /// Where the history is.
@@ -93,6 +97,7 @@ pub fn params(
         author: author(invocation, history.table.to_string()),
         application_name: config.application_name.clone(),
         history,
+        rehearsal: false,
         task: Task::Migrate,
     }
 }

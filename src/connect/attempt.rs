@@ -275,7 +275,10 @@ fn password(target: &Target, endpoint: &Endpoint) -> Option<Secret> {
     let wanted = Wanted {
         host,
         port: endpoint.port,
-        database: &target.database,
+        database: target
+            .password_database
+            .as_ref()
+            .unwrap_or(&target.database),
         user: &target.user,
     };
     let (password, warning) = passfile::look(target.passfile.as_deref()?, wanted);

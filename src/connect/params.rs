@@ -26,6 +26,8 @@ pub struct Params {
     home: Option<String>,
     application_name: String,
     primary: bool,
+    /// See [`Params::in_database`].
+    other_database: Option<String>,
     once: Once,
 }
 
@@ -112,6 +114,7 @@ impl Params {
             home,
             application_name: application_name.to_owned(),
             primary: false,
+            other_database: None,
             once: Once::default(),
         };
         if problems.is_empty() && params.is_known_without_files() {
@@ -155,6 +158,16 @@ impl Params {
         match self.inline().value("target_session_attrs") {
             Some("standby" | "read-only") => Err(no_primary(&self.inline())),
             _ => Ok(()),
+        }
+    }
+
+    /// The same server and the same user, in another database. A password file is still asked for the database of the
+    /// settings.
+    #[must_use]
+    pub fn in_database(&self, name: &str) -> Self {
+        Self {
+            other_database: Some(name.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -215,6 +228,10 @@ impl Params {
     fn target(&self, files: &Settings) -> Result<Target, Vec<Problem>> {
         let settings = self.inline_url().over(files).over(&self.variables);
         let mut target = Target::new(&settings, &self.application_name, self.home.as_deref())?;
+        if let Some(name) = &self.other_database {
+            let settings = std::mem::replace(&mut target.database, name.clone());
+            target.password_database = Some(settings);
+        }
         if self.primary {
             target.session = match target.session {
                 SessionAttrs::Any | SessionAttrs::PreferStandby | SessionAttrs::Primary => {

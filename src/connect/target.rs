@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) load_balance: bool,
     pub(super) user: String,
     pub(super) database: String,
+    /// What the password file is asked for, where that is another.
+    pub(super) password_database: Option<String>,
     /// From the URL, the service or `PGPASSWORD`; without one the password files are asked.
     pub(super) password: Option<Secret>,
     pub(super) passfile: Option<PathBuf>,
@@ -143,6 +145,7 @@ impl Target {
                 false,
             ),
             database: reader.text("dbname").unwrap_or_else(|| user.clone()),
+            password_database: None,
             user,
             password: reader.text("password").map(Secret::new),
             passfile: passfile(&reader, home),

@@ -37,6 +37,7 @@ mod session_state;
 mod sidecar;
 mod signals;
 mod sql;
+mod validate;
 mod versions;
 mod wait_schema;
 mod wrapped;
