@@ -29,3 +29,36 @@ pub struct Finding {
     /// The safer way, or what to do.
     pub help: Option<String>,
 }
+
+// === impl Finding ===
+
+impl Finding {
+    /// What it is and the safer way, in a line or two.
+    pub fn text(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{}. Safer: {help}", self.message.trim_end_matches('.')),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// What a rule of ours says; `None` for one of squawk's.
+pub fn about(rule: &str) -> Option<&'static str> {
+    Some(match rule {
+        "blocking" => "locks out reads or writes on a table that existed before",
+        "rewrite" => "writes a whole table again, which locks it out for as long",
+        "destructive" => "loses data",
+        "opaque" => "what it does is known only when it runs",
+        "mixed-release" => "destructive and additive in one release",
+        "expand-behind-contract" => "an expand migration behind a contract one",
+        "syntax" => "could not be read as SQL",
+        _ => return None,
+    })
+}
+
+/// Where a rule of squawk is explained; `None` for one of ours.
+pub fn page(rule: &str) -> Option<String> {
+    about(rule)
+        .is_none()
+        .then(|| format!("https://squawkhq.com/docs/{rule}"))
+}
