@@ -1,10 +1,10 @@
 //! The gates in a run: asked before anything is written, and again before each migration whose answer may have changed
 //! since; journalled when they were passed by approval.
 
-use super::{Error, Event, Runner, facts, of_own};
+use super::{Error, Event, Runner, facts, of_own, write::Standing};
 use crate::{
     apply::{Frame, Job},
-    bootstrap::{self, Ground},
+    bootstrap,
     connect::Session,
     gate::{self, Approval, Facts, Held, Needs, Verdict, listing},
     history::{
@@ -71,14 +71,18 @@ impl Runner<'_> {
     /// connected before a contract step, and notes who let it through, once in a run.
     pub(super) async fn pass_gates(
         &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        frame: &Frame,
-        ground: &Ground,
+        standing: Standing<'_>,
         job: &Job,
         gated: &mut Gated,
         is_first: bool,
     ) -> Result<(), Error> {
+        let Standing {
+            session,
+            snapshot,
+            frame,
+            ground,
+            ..
+        } = standing;
         let candidate = facts::candidate(self.source, job);
         let needs = Needs::of(candidate, &self.params.gate);
         let Some(facts) = gated.facts.as_mut().filter(|_| needs.facts) else {

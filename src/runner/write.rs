@@ -23,6 +23,21 @@ use crate::{
 /// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
 const WHERE_IN_WAL: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, pg_catalog.clock_timestamp()::pg_catalog.text";
 
+/// What stands when migrations are about to run.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'a> {
+    /// The session that works.
+    pub(super) session: &'a Session,
+    /// The last look.
+    pub(super) snapshot: &'a Snapshot,
+    /// The SQL around a migration.
+    pub(super) frame: &'a Frame,
+    /// The tables.
+    pub(super) ground: &'a Ground,
+    /// The session is connected to the server itself, not to a pooler.
+    pub(super) direct: bool,
+}
+
 // === impl Runner ===
 
 impl Runner<'_> {
@@ -75,11 +90,14 @@ impl Runner<'_> {
         }
         let outcome = match self.params.task {
             Task::Migrate => {
-                let outcome = self
-                    .pass_and_apply(
-                        session, snapshot, &mut jobs, &frame, direct, &ground, &mut gated,
-                    )
-                    .await;
+                let standing = Standing {
+                    session,
+                    snapshot,
+                    frame: &frame,
+                    ground: &ground,
+                    direct,
+                };
+                let outcome = self.pass_and_apply(standing, &mut jobs, &mut gated).await;
                 match gated.held {
                     Some(held) if outcome.is_ok() => Err(Error::Held(held)),
                     _ => outcome,
@@ -96,18 +114,10 @@ impl Runner<'_> {
 
     /// Applies the jobs in order. Each goes through the gates when its turn comes, unless all go in one transaction:
     /// then they go through together.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what a session needs, and no name for it"
-    )]
     async fn pass_and_apply(
         &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
+        standing: Standing<'_>,
         jobs: &mut [Job],
-        frame: &Frame,
-        direct: bool,
-        ground: &Ground,
         gated: &mut Gated,
     ) -> Result<(), Error> {
         let together = self.params.transaction == TransactionMode::All;
@@ -115,30 +125,27 @@ impl Runner<'_> {
         while start < jobs.len() {
             let mut end = start;
             while end < jobs.len() && (end == start || together || !self.is_gated(&jobs[end])) {
-                let job = &jobs[end];
                 if end == start || together {
-                    self.pass_gates(session, snapshot, frame, ground, job, gated, start == 0)
+                    let is_first = start == 0;
+                    self.pass_gates(standing, &jobs[end], gated, is_first)
                         .await?;
                 }
                 end += 1;
             }
-            let jobs = &mut jobs[start..end];
-            self.apply(session, snapshot, jobs, frame.clone(), direct, ground)
-                .await?;
+            self.apply(standing, &mut jobs[start..end]).await?;
             start = end;
         }
         Ok(())
     }
 
-    async fn apply(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        jobs: &mut [Job],
-        frame: Frame,
-        direct: bool,
-        ground: &Ground,
-    ) -> Result<(), Error> {
+    async fn apply(&mut self, standing: Standing<'_>, jobs: &mut [Job]) -> Result<(), Error> {
+        let Standing {
+            session,
+            snapshot,
+            frame,
+            ground,
+            direct,
+        } = standing;
         let Self {
             params,
             source,
@@ -157,7 +164,7 @@ impl Runner<'_> {
             source,
             table: &params.history.table,
             shape: ground.shape,
-            frame,
+            frame: frame.clone(),
             limits: params.limits,
             author: &params.author,
             journal: ground.journal,
