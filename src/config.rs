@@ -295,6 +295,7 @@ impl Reader<'_> {
 
     fn gate(&mut self, raw: &env::RawSettings) -> gate::Settings {
         gate::Settings {
+            off: false,
             allow: self
                 .read("ALLOW", raw.allow.clone(), gate::classes)
                 .unwrap_or_default(),

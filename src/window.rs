@@ -228,7 +228,7 @@ fn day(word: &str) -> Option<Weekday> {
     ];
     let word = word.to_ascii_lowercase();
     let fits = |name: &&str| word == **name || (word.len() == 3 && name.starts_with(&word));
-    let place = NAMES.iter().position(|name| fits(&name))?;
+    let place = NAMES.iter().position(fits)?;
     Weekday::from_monday_zero_offset(i8::try_from(place).ok()?).ok()
 }
 

@@ -15,7 +15,7 @@ const SHORT: usize = 12;
 pub struct Given {
     /// The version of the migration that it names; as written until [`Given::resolve`].
     pub version: String,
-    /// At least [`SHORT`] lower-case digits that the checksum must begin with; without them the content is that of
+    /// At least 12 lower-case hexadecimal digits that the checksum must begin with; without them the content is that of
     /// the image which first made use of the approval.
     pub hex: Option<String>,
 }

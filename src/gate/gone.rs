@@ -49,8 +49,8 @@ impl Gone {
             }
         }
         items.iter().map(|item| Self::parse(item)).collect::<Option<_>>().ok_or_else(|| {
-            "application names with commas between are accepted, each with / and a requirement for its version, such as \
-             myapp/<2.0, or without"
+            "application names in ASCII, as PostgreSQL keeps them, with commas between are accepted, each with / and a \
+             requirement for its version, such as myapp/<2.0, or without"
                 .to_owned()
         })
     }
@@ -60,7 +60,9 @@ impl Gone {
             Some((name, versions)) => (name, Some(VersionReq::parse(versions).ok()?)),
             None => (item, None),
         };
-        (!name.is_empty()).then(|| Self {
+        // PostgreSQL puts a `?` or an escape in the place of everything else, and such a name would never be found.
+        let is_kept = |name: &str| name.chars().all(|c| matches!(c, ' '..='~'));
+        (!name.is_empty() && is_kept(name)).then(|| Self {
             name: name.to_owned(),
             versions,
         })

@@ -25,7 +25,7 @@ pub struct Author {
 pub enum Kind {
     /// A run found something to do and holds the lock.
     RunStarted,
-    /// The history was empty: the database is being built from nothing.
+    /// The database is being built from nothing; the detail's `to` is the version that it is to come to.
     Bootstrap,
     /// A statement outside a transaction is about to run.
     Intent,

@@ -129,9 +129,8 @@ impl Runner<'_> {
         while start < jobs.len() {
             let mut end = start;
             while end < jobs.len() && (end == start || together || !self.is_gated(&jobs[end])) {
-                let job = &jobs[end];
                 if end == start || together {
-                    self.pass_gates(work, job, gated, start == 0).await?;
+                    self.pass_gates(work, &jobs[end], gated, start == 0).await?;
                 }
                 end += 1;
             }

@@ -194,8 +194,6 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
             let holder = holder.map(ToString::to_string);
             desk.observe(Observation::LockElsewhere(holder));
         }
-        // Who has the lock may yet be held by a gate.
-        Event::LockTaken { .. } => {}
         Event::RunStarted { .. } => desk.observe(Observation::Writing),
         Event::Starting(migration) => desk.observe(Observation::Starting {
             version: &migration.version,
@@ -212,8 +210,8 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
                 next: "look at the server and its log".to_owned(),
             }));
         }
-        // A sidecar undoes nothing.
-        Event::Reverted { .. } | Event::Warning(_) | Event::Note(_) => {}
+        // Who has the lock may yet be held by a gate; a sidecar undoes nothing.
+        Event::LockTaken { .. } | Event::Reverted { .. } | Event::Warning(_) | Event::Note(_) => {}
     }
 }
 

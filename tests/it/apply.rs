@@ -356,6 +356,7 @@ fn contract_migrations_wait_for_their_phase() {
     call.run().assert_code(0);
     assert_eq!(history(&database).len(), 1);
     call.env("SCHEMAGATE_PHASE", "contract")
+        .env("SCHEMAGATE_APPROVE", "0002")
         .run()
         .assert_code(0);
     assert_eq!(history(&database).len(), 3);

@@ -86,7 +86,7 @@ fn a_destructive_statement_is_held_and_what_stands_before_it_is_not() {
     let before = database.value(rows);
     migrate.run().assert_code(7);
     assert_eq!(database.value(rows), before);
-    assert!(database.has_no_advisory_lock());
+    eventually!(database.has_no_advisory_lock(), "the lock is free");
     // The same as the entry point of a container.
     Schemagate::new(&["run", "--", "/bin/true"])
         .url(&database.url())
@@ -256,6 +256,36 @@ fn the_application_s_version() {
         .env("SCHEMAGATE_APP_VERSION", "v1.4.0")
         .run()
         .assert_code(0);
+}
+
+/// The questions are put to the catalogs of all of them.
+#[test]
+fn on_other_major_versions() {
+    for major in ["14", "18"] {
+        let database = Server::embedded(major).database();
+        let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (id int); DROP TABLE a;\n")]);
+        let migrate = Schemagate::migrate(&database, &folder)
+            .env("SCHEMAGATE_PHASE", "contract")
+            .env("SCHEMAGATE_APPROVE", "0002")
+            .env("SCHEMAGATE_REQUIRE_GONE", "myapp/<2.0")
+            .env("SCHEMAGATE_REQUIRE_BACKUP", "1h");
+        migrate.run().assert_code(0);
+        folder.write(
+            "0002_b.sql",
+            b"-- schemagate: phase=contract\nDROP TABLE IF EXISTS a;\n",
+        );
+        let old = database.session();
+        old.query("SET application_name = 'myapp/1.9.3'");
+        migrate
+            .run()
+            .assert_code(7)
+            .assert_says("needs a backup")
+            .assert_says("still connected: myapp/1.9.3 (1 session");
+        database.query(&backup::note(&migrate.run()));
+        old.query("SET application_name = 'myapp/2.0.0'");
+        migrate.run().assert_code(0);
+        assert_eq!(approvals(&database).len(), 1, "{major}");
+    }
 }
 
 #[test]

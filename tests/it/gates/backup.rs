@@ -4,7 +4,7 @@ use super::{applied, approvals, current, dropping};
 use crate::harness::{Folder, Outcome, Schemagate, Server};
 
 /// The statement as it is printed.
-fn printed(outcome: &Outcome) -> String {
+pub(super) fn note(outcome: &Outcome) -> String {
     let from = outcome
         .stderr
         .find("INSERT INTO")
@@ -28,7 +28,7 @@ fn a_destructive_step_needs_one_and_says_how_it_is_noted() {
         .assert_says("0003 (0003_drop.sql:2: ALTER TABLE users DROP COLUMN old) is held")
         .assert_says("needs a backup no older than 24h (SCHEMAGATE_REQUIRE_BACKUP), and the journal notes none")
         .assert_says("-- schemagate: waive=backup reason=");
-    database.query(&printed(&outcome));
+    database.query(&note(&outcome));
     database
         .query("UPDATE schemagate.journal SET at = now() - interval '25h' WHERE event = 'backup'");
     migrate
@@ -36,7 +36,7 @@ fn a_destructive_step_needs_one_and_says_how_it_is_noted() {
         .assert_code(7)
         .assert_says("the last one noted in the journal is of ");
     assert_eq!(applied(&database), ["0001", "0002"]);
-    database.query(&printed(&outcome));
+    database.query(&note(&outcome));
     migrate.run().assert_code(0);
 }
 
@@ -70,7 +70,7 @@ fn there_is_a_journal_to_note_it_in() {
         .env("SCHEMAGATE_REQUIRE_BACKUP", "24h");
     let outcome = migrate.run();
     outcome.assert_code(7);
-    database.query(&printed(&outcome));
+    database.query(&note(&outcome));
     migrate.run().assert_code(0);
     assert!(!database.has_table("users"));
 }
