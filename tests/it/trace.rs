@@ -214,8 +214,8 @@ fn a_new_value_of_an_enum_is_left_to_the_run() {
     let database = Server::debian().database();
     database.query("CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (m mood)");
     let add = "ALTER TYPE mood ADD VALUE 'b';";
-    let r#use = "INSERT INTO t VALUES ('b');\nINSERT INTO t VALUES ('a');";
-    let folder = Folder::sql(&[("0001_a.sql", add), ("0002_b.sql", r#use)]);
+    let uses = "INSERT INTO t VALUES ('b');\nINSERT INTO t VALUES ('a');";
+    let folder = Folder::sql(&[("0001_a.sql", add), ("0002_b.sql", uses)]);
     let (report, outcome) = leaves_nothing(&database, &trace(&database, &folder));
     outcome.assert_code(0);
     let skipped = seen(&report, 1, 0)["skipped"].as_str().unwrap();
@@ -226,7 +226,7 @@ fn a_new_value_of_an_enum_is_left_to_the_run() {
         trace(&database, &folder).env("SCHEMAGATE_TRANSACTION", "all"),
         trace(
             &database,
-            &Folder::sql(&[("0001_a.sql", &format!("{add}\n{}", r#use))]),
+            &Folder::sql(&[("0001_a.sql", &format!("{add}\n{uses}"))]),
         ),
     ] {
         call.run().assert_code(5).assert_says("55P04");
