@@ -102,7 +102,8 @@ async fn ask(
 
 /// One row a name that exists: its place in `names`, schema, bytes, rows.
 ///
-/// `reltuples` is -1 (0 before 14) where nobody has counted. A partitioned table is as large as its partitions.
+/// `reltuples` is -1 (0 before 14) where nobody has counted. A partitioned table is as large as its partitions, whose
+/// rows are counted once more at the table itself.
 fn question(names: &[Name], size: &str) -> String {
     let wanted = names.iter().enumerate().map(|(index, name)| {
         let schema = name
@@ -125,8 +126,9 @@ fn question(names: &[Name], size: &str) -> String {
            UNION SELECT t.index, i.inhrelid FROM tree t \
            JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
          SELECT f.index, f.nspname, pg_catalog.sum({size})::pg_catalog.int8, \
-           pg_catalog.sum(c.reltuples) FILTER (WHERE c.reltuples OPERATOR(pg_catalog.>) 0 \
-             OR (c.reltuples OPERATOR(pg_catalog.=) 0 AND c.relpages OPERATOR(pg_catalog.>) 0))::pg_catalog.int8 \
+           pg_catalog.sum(c.reltuples) FILTER (WHERE c.relkind OPERATOR(pg_catalog.<>) 'p' \
+             AND (c.reltuples OPERATOR(pg_catalog.>) 0 \
+             OR (c.reltuples OPERATOR(pg_catalog.=) 0 AND c.relpages OPERATOR(pg_catalog.>) 0)))::pg_catalog.int8 \
          FROM found f JOIN tree t ON t.index OPERATOR(pg_catalog.=) f.index \
          JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid \
          GROUP BY f.index, f.nspname ORDER BY f.index",

@@ -37,6 +37,8 @@ use look::Looker;
 
 /// A lock is waited for no longer than this: nobody is to queue behind a trace.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the way to the server and back may take of the limit.
+const MARGIN: Duration = Duration::from_millis(100);
 /// How many statements run in a savepoint of their own. More than 64 subtransactions slow down everybody else's
 /// snapshots (`PGPROC_MAX_CACHED_SUBXIDS`).
 const SAVEPOINTS: usize = 50;
@@ -294,6 +296,11 @@ impl Tracer<'_> {
         self.params.limit.saturating_sub(self.began.elapsed())
     }
 
+    /// How long a statement may take now.
+    fn room(&self) -> Duration {
+        self.left().saturating_sub(self.reserve() + MARGIN)
+    }
+
     /// So much of the limit is left for a client that stands still while the server waits for it.
     fn reserve(&self) -> Duration {
         let limit = self.params.limit;
@@ -302,7 +309,7 @@ impl Tracer<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.stop.cause().is_some() || self.left() <= self.reserve()
+        self.stop.cause().is_some() || self.room().is_zero()
     }
 
     /// What was seen of the migration under way.

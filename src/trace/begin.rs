@@ -27,6 +27,10 @@ const OTHERS: &str = "\
     AND pg_catalog.left(COALESCE(application_name, ''), 11) OPERATOR(pg_catalog.<>) 'schemagate/' \
     GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10";
 
+/// How often they are looked for again, and when.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
 // === impl Tracer ===
 
 impl Tracer<'_> {
@@ -50,10 +54,19 @@ impl Tracer<'_> {
         let mut reply = wire::query(self.session.client(), &sql.sql).await;
         let won = reply.scalar(first).map_err(Error::of_own)?;
         let holder = reply.rows(first + 1).map_err(Error::of_own)?;
-        let others = reply.rows(first + 2).map_err(Error::of_own)?;
+        let mut others = reply.rows(first + 2).map_err(Error::of_own)?;
         if won.as_deref() != Some("t") {
             let holder = holder.first().and_then(Holder::from_row);
             return Err(Error::LockHeld(holder.map(Box::new)));
+        }
+        // One that has just said good-bye is not gone yet.
+        let mut tries = TRIES;
+        while !others.is_empty() && !self.params.force && tries > 0 {
+            tries -= 1;
+            tokio::time::sleep(PAUSE).await;
+            let sql = format!("SELECT pg_catalog.pg_stat_clear_snapshot();{OTHERS}");
+            let mut reply = wire::query(self.session.client(), &sql).await;
+            others = reply.rows(1).map_err(Error::of_own)?;
         }
         if !others.is_empty() && !self.params.force {
             return Err(Error::Others(others.iter().filter_map(other).collect()));
@@ -111,7 +124,7 @@ impl Tracer<'_> {
     pub(super) fn push_limits(&self, limits: &Limits, sql: &mut Statements) {
         let left = self.left();
         let reserve = self.reserve();
-        let most = left.saturating_sub(reserve);
+        let most = self.room();
         let statement = limits.statement.map_or(most, |limit| limit.min(most));
         let lock = limits
             .lock

@@ -236,7 +236,7 @@ impl Tracer<'_> {
             return Err(Error::of_own(error));
         };
         if db.code() == &SqlState::QUERY_CANCELED
-            && (self.is_over() || self.left() <= self.reserve() + ABOUT)
+            && (self.stop.cause().is_some() || self.room() < ABOUT)
         {
             return Ok(Next::Stop(End::Limit));
         }

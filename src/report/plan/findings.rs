@@ -127,10 +127,11 @@ fn held(out: &mut Vec<Finding>, report: &Report, step: &Step) {
         return;
     };
     let line = held.line.unwrap_or(1);
-    let message = format!("{} is held: {}", step.version, held.reason);
-    let mut found = finding(report, step, line, "held", Level::Error, message);
-    found.help = Some(format!("to let it through: {}", held.let_through));
-    out.push(found);
+    let message = format!(
+        "{} is held: {}; to let it through: {}",
+        step.version, held.reason, held.let_through
+    );
+    out.push(finding(report, step, line, "held", Level::Error, message));
 }
 
 fn finding(

@@ -9,7 +9,7 @@ use super::{EffectLine, Line, Report, Step, TraceReport, how_large, plural, text
 use crate::sql::risk::Risk;
 
 /// A comment holds 65536 characters; what is behind the last table needs room too.
-const TABLES: usize = 45_000;
+const TABLES: usize = 38_000;
 /// For each of the lists behind them.
 const LIST: usize = 3_500;
 
@@ -113,7 +113,7 @@ fn migration(step: &Step) -> String {
             .map_or_else(String::new, |line| format!(" (line {line})"));
         let _ = writeln!(
             out,
-            "**Held**{line}: {}. To let it through: {}",
+            "\n**Held**{line}: {}. To let it through: {}",
             prose(&held.reason),
             code(&held.let_through)
         );
@@ -210,7 +210,8 @@ fn lock(effect: &EffectLine) -> Option<String> {
 fn traced(out: &mut String, trace: &TraceReport) {
     let _ = writeln!(out, "\n**Trace:** {}.", text::trace_sentence(trace));
     if let Some(error) = &trace.error {
-        let _ = writeln!(out, "\nFailed: {}", prose(error));
+        let shown: String = error.chars().take(LIST / 5).collect();
+        let _ = writeln!(out, "\nFailed: {}", prose(&shown));
     }
     list(
         out,

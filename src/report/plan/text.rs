@@ -208,7 +208,7 @@ fn notes(out: &mut String, line: &Line) {
 fn what_was_seen(out: &mut String, step: &Step, paint: Paint) {
     let listed = step.statements.iter();
     let listed = listed.filter_map(|line| Some((line.line.to_string(), line.trace.as_ref()?)));
-    let rest = step.rest.as_ref().map(|rest| ("others".to_owned(), rest));
+    let rest = step.rest.as_ref().map(|rest| ("rest".to_owned(), rest));
     let seen: Vec<_> = listed.chain(rest).collect();
     if seen.is_empty() {
         return;
