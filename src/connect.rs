@@ -37,7 +37,8 @@ pub use error::Error;
 pub use params::{DatabaseLabel, Params};
 pub use retry::Backoff;
 pub use session::{Canceller, Session};
-pub use tls::{Tls, Verification};
+pub use tls::{Certificate, Tls, Verification};
+pub use wire::Login;
 
 /// The least time of the attempt that the end of the grace for refusals cuts.
 const LAST_TRY: Duration = Duration::from_secs(5);

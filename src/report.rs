@@ -1,5 +1,6 @@
 //! What people and machines are told: the log's lines, the end of a run, the sum of a run, the tables of `status`.
 
+pub mod doctor;
 pub mod finding;
 pub mod github;
 pub mod journal;

@@ -21,7 +21,7 @@ use super::session::Session;
 use super::socket::{self, Address};
 use super::target::{ChannelBinding, Endpoint, Host, SessionAttrs, Target};
 use super::tls::{self, Mode, Tls};
-use super::wire::{AlreadySecured, CancelKey, Transport, Wire};
+use super::wire::{AlreadySecured, CancelKey, Login, Transport, Wire};
 
 /// How a session was reached; enough to reach the same server again for a cancel.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub(super) struct Way {
     /// For messages.
     pub(super) peer: String,
     pub(super) tls: Option<Tls>,
+    pub(super) login: Login,
     target: Arc<Target>,
     host: String,
     address: Address,
@@ -199,7 +200,11 @@ async fn one_try(
         start_error(way, source, refused, password.is_none())
     })?;
     let key: Option<CancelKey> = seen.key.get().copied();
-    let way = Way { tls, ..way.clone() };
+    let way = Way {
+        tls,
+        login: seen.login(),
+        ..way.clone()
+    };
     let session = Session::start(client, connection, way, key);
     match check_role(&session, wanted).await {
         Ok(()) => Ok(session),
@@ -368,6 +373,7 @@ impl Way {
         Self {
             peer: peer(endpoint, &address),
             tls: None,
+            login: Login::Nothing,
             target: Arc::clone(target),
             host,
             address,

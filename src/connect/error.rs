@@ -251,6 +251,30 @@ impl Error {
         }
     }
 
+    /// The step at which it ended: `settings`, `name`, `network`, `TLS`, `login`, `database`, `server`.
+    pub fn step(&self) -> &'static str {
+        match self {
+            Self::Settings(_) | Self::File { .. } | Self::TlsSetup(_) => "settings",
+            Self::Lookup { .. } => "name",
+            Self::Io { .. } | Self::Timeout { .. } => "network",
+            Self::TlsNotOffered { .. } | Self::Tls { .. } => "TLS",
+            Self::PasswordMissing { .. } | Self::AuthRefused { .. } => "login",
+            Self::Server { source, .. } => step_of(source, self.class()),
+            Self::NoAnswer { .. } | Self::Role { .. } | Self::NoCancelKey => "server",
+            Self::Several(errors) => errors.last().map_or("settings", Self::step),
+            Self::GaveUp { last, .. } => last.step(),
+        }
+    }
+
+    /// Each try of the last attempt, in order.
+    pub fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::Several(errors) => errors.iter().flat_map(Self::each).collect(),
+            Self::GaveUp { last, .. } => last.each(),
+            other => vec![other],
+        }
+    }
+
     /// What the server said, if it was a server that refused: SQLSTATE, detail, hint.
     pub fn database_error(&self) -> Option<&tokio_postgres::error::DbError> {
         match self {
@@ -337,6 +361,24 @@ impl std::error::Error for Error {
             Self::GaveUp { last, .. } => Some(last.as_ref()),
             _ => None,
         }
+    }
+}
+
+/// A pooler tells by text alone, and always about who may come in.
+fn step_of(source: &tokio_postgres::Error, class: Class) -> &'static str {
+    let Some(error) = source.as_db_error() else {
+        return "server";
+    };
+    match (error.code().code(), class) {
+        ("3D000" | "42501", _) => "database",
+        ("08P01", Class::Permanent(ExitStatus::Refused))
+            if error.message().contains("database") =>
+        {
+            "database"
+        }
+        (code, _) if code.starts_with("28") => "login",
+        (_, Class::Permanent(ExitStatus::Refused)) => "login",
+        _ => "server",
     }
 }
 

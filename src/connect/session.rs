@@ -15,7 +15,7 @@ use super::attempt::{self, Way};
 use super::error::Error;
 use super::params::DatabaseLabel;
 use super::tls::Tls;
-use super::wire::{CancelKey, Wire};
+use super::wire::{CancelKey, Login, Wire};
 
 /// How long the server gets to close its side after ours said good-bye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -129,6 +129,11 @@ impl Session {
     /// What is known of the encryption; `None` without any.
     pub fn tls(&self) -> Option<&Tls> {
         self.way.tls.as_ref()
+    }
+
+    /// How the server was shown who we are. Behind a pooler it is the pooler that asked.
+    pub fn login(&self) -> Login {
+        self.way.login
     }
 
     /// Something that can cancel what this session runs.

@@ -3,6 +3,7 @@
 //! <https://www.postgresql.org/docs/current/libpq-ssl.html>. One deliberate difference: the permissions of the private
 //! key's file are not checked, because a mounted Secret is readable for its group.
 
+mod certificate;
 mod config;
 mod explain;
 mod verify;
@@ -19,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::Error;
 use super::read::Reader;
 
+pub use certificate::Certificate;
 pub(super) use explain::explain;
 
 /// The encrypted stream of `tokio-postgres-rustls`, whose own name is private.
@@ -90,6 +92,8 @@ pub struct Tls {
     pub verification: Verification,
     /// SHA-256 of the server's certificate, lowercase hexadecimal.
     pub fingerprint: String,
+    /// What the server's certificate says of itself, where it can be read.
+    pub certificate: Option<Certificate>,
 }
 
 /// What the verifier noticed during the handshake.
@@ -97,6 +101,7 @@ pub struct Tls {
 struct Seen {
     version: OnceLock<&'static str>,
     fingerprint: OnceLock<String>,
+    certificate: OnceLock<Certificate>,
 }
 
 const MODES: &[(&str, Mode)] = &[
@@ -253,6 +258,7 @@ async fn handshake(
         version: seen.version.get().copied().unwrap_or("TLS"),
         verification,
         fingerprint: seen.fingerprint.get().cloned().unwrap_or_default(),
+        certificate: seen.certificate.get().cloned(),
     };
     Ok((stream, tls))
 }

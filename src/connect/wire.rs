@@ -36,6 +36,28 @@ pub(super) struct Seen {
     pub(super) key: OnceLock<CancelKey>,
     /// Why this side refused to authenticate.
     pub(super) refused: OnceLock<String>,
+    /// What the server asked for: the code of `AuthenticationRequest`.
+    method: OnceLock<i32>,
+    /// SCRAM was answered with channel binding.
+    bound: OnceLock<()>,
+}
+
+/// How the server was shown who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// It asked for nothing: trusted, by the socket's owner, or by a client certificate.
+    Nothing,
+    /// By the password in clear text.
+    ClearText,
+    /// By an MD5 hash.
+    Md5,
+    /// By SCRAM-SHA-256.
+    Scram {
+        /// Bound to the server's certificate, so that nobody can stand in between.
+        bound: bool,
+    },
+    /// In another way.
+    Other,
 }
 
 impl fmt::Debug for CancelKey {
@@ -71,6 +93,26 @@ struct Watcher {
 enum Phase {
     Starting,
     Started,
+}
+
+// === impl Seen ===
+
+/// The mechanism that names channel binding, in `SASLInitialResponse`.
+const BOUND: &[u8] = b"SCRAM-SHA-256-PLUS";
+
+impl Seen {
+    /// How the session was authenticated.
+    pub(super) fn login(&self) -> Login {
+        match self.method.get() {
+            None => Login::Nothing,
+            Some(3) => Login::ClearText,
+            Some(5) => Login::Md5,
+            Some(10) => Login::Scram {
+                bound: self.bound.get().is_some(),
+            },
+            Some(_) => Login::Other,
+        }
+    }
 }
 
 // === impl Wire ===
@@ -123,6 +165,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(watcher) = &self.watcher
+            && buf.windows(BOUND.len()).any(|part| part == BOUND)
+        {
+            let _ = watcher.seen.bound.set(());
+        }
         Pin::new(&mut self.transport).poll_write(cx, buf)
     }
 
@@ -195,6 +242,9 @@ impl Watcher {
                 let request = i32::from_be_bytes([a, b, c, d]);
                 if let Some(methods) = self.methods {
                     methods.allow(request, self.asked)?;
+                }
+                if request != 0 {
+                    let _ = self.seen.method.set(request);
                 }
                 self.asked = true;
             }

@@ -11,7 +11,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
-use super::Seen;
+use super::{Seen, certificate};
 
 /// The verifier of one handshake.
 #[derive(Debug)]
@@ -41,6 +41,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let _ = self.seen.fingerprint.set(hex(&Sha256::digest(leaf)));
+        if let Some(read) = certificate::read(leaf) {
+            let _ = self.seen.certificate.set(read);
+        }
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };
