@@ -32,7 +32,6 @@ impl Runner<'_> {
         snapshot: &Snapshot,
         plan: &Plan,
         frame: Frame,
-        direct: bool,
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
         let mut gated = Gated::default();
@@ -86,15 +85,7 @@ impl Runner<'_> {
         let outcome = match self.params.task {
             Task::Migrate | Task::Down(_) => {
                 let outcome = self
-                    .apply(
-                        session,
-                        snapshot,
-                        &mut jobs,
-                        downs.as_ref(),
-                        frame,
-                        direct,
-                        &ground,
-                    )
+                    .apply(session, snapshot, &mut jobs, downs.as_ref(), frame, &ground)
                     .await;
                 match gated.held {
                     Some(held) if outcome.is_ok() => Err(Error::Held(held)),
@@ -117,12 +108,12 @@ impl Runner<'_> {
         jobs: &mut [Job],
         downs: Option<&Downs>,
         frame: Frame,
-        direct: bool,
         ground: &Ground,
     ) -> Result<(), Error> {
         let (source, direction) = downs.map_or((self.source, Direction::Up), |downs| {
             (&downs.source, Direction::Down(&downs.rows))
         });
+
         let Self {
             params,
             stop,
@@ -141,11 +132,11 @@ impl Runner<'_> {
             direction,
             table: &params.history.table,
             shape: ground.shape,
+            direct: frame.direct,
             frame,
             limits: params.limits,
             author: &params.author,
             journal: ground.journal,
-            direct,
             user: &snapshot.user,
             database: &snapshot.database,
             stop,
