@@ -338,7 +338,7 @@ impl Runner<'_> {
         self.attempted = versions
             .map(|&index| self.source.migrations[index].version.clone())
             .collect();
-        let outcome = self.write(session, &snapshot, &plan, frame, direct).await;
+        let outcome = self.write(session, &snapshot, &plan, frame).await;
         *self.cancellable.borrow_mut() = None;
         match outcome {
             Ok(()) => Ok(Step::Finished(plan)),

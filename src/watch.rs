@@ -43,7 +43,7 @@ pub enum Need {
         /// The marker.
         marker: Marker,
         /// Where the database is.
-        connect: connect::Params,
+        connect: Box<connect::Params>,
         /// `SCHEMAGATE_ROLE`.
         role: Option<String>,
     },

@@ -80,7 +80,7 @@ fn need(context: &Context<'_>) -> Result<Need, Error> {
         }
         Needed::Marker(marked) => Need::Marker {
             marker: marked.marker,
-            connect: marked.connect,
+            connect: Box::new(marked.connect),
             role: marked.role,
         },
     })

@@ -7,8 +7,9 @@ use crate::{
     cli::ValidateArgs,
     connect::{self, Wait},
     error::Error,
-    runner::{Event, stopped},
+    runner::{self, Event, Interrupted, stopped},
     source::Source,
+    stop::Guarded,
     throwaway::{Database, Server, dump::Dump},
 };
 
@@ -88,8 +89,22 @@ async fn on_server(
     if let (Some(role), true) = (role, own_server) {
         Database::create_role(&session, role).await?;
     }
-    // Not to be interrupted: the server would make it all the same.
-    let database = Database::create(outside, session, role).await?;
+    let canceller = session.canceller();
+    let making = Database::create(outside, session, role);
+    let interrupted = |cause, statement| Err(runner::Error::Stopped { cause, statement }.into());
+    let database = match stop.guard(making, || Some(canceller.cancel())).await {
+        Guarded::Ended(made) => made?,
+        Guarded::Told(made, cause) => {
+            // It was too late to cancel it.
+            if let Ok(database) = made
+                && let Err(left) = database.drop().await
+            {
+                tracing::warn!(next = left.next, "{left}");
+            }
+            return interrupted(cause, Interrupted::Cancelled);
+        }
+        Guarded::Dropped { cause, .. } => return interrupted(cause, Interrupted::Unconfirmed),
+    };
     let outcome = async {
         for name in stopped(stop, database.drop_leftovers()).await?? {
             print(&format!("removed   {name}, left by a run that was killed"))?;

@@ -29,7 +29,6 @@ pub(super) struct Work<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) frame: &'a Frame,
     pub(super) ground: &'a Ground,
-    pub(super) direct: bool,
 }
 
 // === impl Runner ===
@@ -42,7 +41,6 @@ impl Runner<'_> {
         snapshot: &Snapshot,
         plan: &Plan,
         frame: Frame,
-        direct: bool,
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
         let mut gated = Gated::default();
@@ -96,7 +94,6 @@ impl Runner<'_> {
             snapshot,
             frame: &frame,
             ground: &ground,
-            direct,
         };
         let outcome = match self.params.task {
             Task::Migrate => {
@@ -150,6 +147,7 @@ impl Runner<'_> {
         let (source, direction) = downs.map_or((self.source, Direction::Up), |downs| {
             (&downs.source, Direction::Down(&downs.rows))
         });
+
         let Self {
             params,
             stop,
@@ -172,7 +170,7 @@ impl Runner<'_> {
             limits: params.limits,
             author: &params.author,
             journal: work.ground.journal,
-            direct: work.direct,
+            direct: work.frame.direct,
             user: &work.snapshot.user,
             database: &work.snapshot.database,
             stop,

@@ -74,7 +74,7 @@ impl Database {
 
     /// Makes a database that belongs to `role`, or to whoever is connected.
     ///
-    /// Not to be dropped half way: the server would make it all the same.
+    /// Not to be dropped half way: the server would make it all the same. It can be cancelled.
     ///
     /// # Errors
     ///

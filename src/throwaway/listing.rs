@@ -42,7 +42,7 @@ UNION ALL SELECT '', kind || ' ' || name, pg_catalog.concat_ws(' ', relpersisten
 UNION ALL SELECT r.kind || ' ' || r.name, 'column ' || r.name || '.' || pg_catalog.quote_ident(a.attname), \
   pg_catalog.concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END, \
   pg_catalog.pg_get_expr(d.adbin, d.adrelid), NULLIF(a.attidentity, ''), NULLIF(a.attgenerated, ''), \
-  NULLIF(a.attcollation, 0)::pg_catalog.regcollation::text, a.attacl::text) \
+  (SELECT o.collname FROM pg_catalog.pg_collation o WHERE o.oid = a.attcollation), a.attacl::text) \
   FROM pg_catalog.pg_attribute a JOIN tables r ON r.oid = a.attrelid \
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
   WHERE a.attnum > 0 AND NOT a.attisdropped \

@@ -7,7 +7,7 @@ use crate::{
     apply::{self, Job},
     bootstrap, connect,
     error::Error,
-    gate::{self, Candidate, Facts, Held, Verdict},
+    gate::{self, Facts, Held, Verdict},
     history::Snapshot,
     lock::Holder,
     preflight::{self, Pending},
@@ -80,7 +80,8 @@ pub(super) async fn of(
     bootstrap::refuse_foreign(asker.session.client(), &params.history, snapshot)
         .await
         .map_err(runner::Error::from)?;
-    let held = held(folder, snapshot, &mut jobs, section);
+    let asking = runner::facts_for(asker.session.client(), params, source, snapshot, &jobs);
+    let held = held(folder, &asking.await?, &mut jobs, section);
     // What is held at once ends before anything else is looked at.
     if held.is_none() || !jobs.is_empty() {
         findings(asker, folder, snapshot, &jobs, section).await?;
@@ -115,28 +116,20 @@ fn waits(patience: LockWait, holder: Option<Holder>) -> Result<(), runner::Error
 /// The first migration that a gate holds; what stands before it would run, so the rest is cut off.
 fn held(
     folder: &Folder,
-    snapshot: &Snapshot,
+    facts: &Facts,
     jobs: &mut Vec<Job>,
     section: &mut Section,
 ) -> Option<Held> {
-    let facts = Facts {
-        bootstrap: snapshot.rows.is_empty(),
-    };
+    let Folder { source, params } = folder;
     let (index, held) = jobs.iter().enumerate().find_map(|(index, job)| {
-        let candidate = Candidate {
-            migration: folder.source.migrations.get(job.migration)?,
-            risk: &job.risk,
-        };
-        match gate::judge(candidate, &folder.params.gate, &facts) {
+        match gate::judge(runner::candidate(source, job), &params.gate, facts) {
             Verdict::Held(held) => Some((index, held)),
             Verdict::Open(_) => None,
         }
     })?;
     section.problem("held", held.to_string(), &held.let_through);
     jobs.truncate(index);
-    (index > 0)
-        .then_some(())
-        .map_or(Some(held.clone()), |()| Some(held))
+    Some(held)
 }
 
 async fn findings(
