@@ -138,7 +138,7 @@ fn connecting(
     invocation: &Invocation,
     summary: &mut Summary,
 ) -> (Result<Then, Error>, Option<Rest>) {
-    let rest = match Rest::new() {
+    let rest = match Rest::new(invocation) {
         Ok(rest) => rest,
         Err(error) => return (Err(error), None),
     };
