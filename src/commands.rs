@@ -161,7 +161,7 @@ async fn dispatch(context: &Context<'_>) -> Result<Then, Error> {
         Command::Exec { argv } => exec::run(context, argv).await?,
         Command::Wait { until } => wait::run(context, *until).await?,
         Command::Status { format, exit_code } => status::run(context, *format, *exit_code).await?,
-        Command::Journal { format } => journal::run(context, *format).await?,
+        Command::Journal { format, limit } => journal::run(context, *format, *limit).await?,
         Command::Plan(args) => plan::run(context, args).await?,
         Command::Verify { output } => verify::run(context, *output).await?,
         Command::Validate(args) => validate::run(context, args).await?,

@@ -228,12 +228,23 @@ pub fn failed_sql(table: &TableName) -> String {
     )
 }
 
-/// Everything noted about a history, oldest first: time, run, event, version, statement, milliseconds, actor, version of
-/// the application, WAL position, detail.
-pub fn notes_sql(history: &str) -> String {
+/// What is noted about a history, oldest first, no more than the `newest` so many: time, run, event, version, statement,
+/// milliseconds, actor, version of the application, WAL position, detail.
+///
+/// Of a fingerprint, which is a whole schema, only the plain values are asked for. A run took as long as it is from its
+/// first row to its last.
+pub fn notes_sql(history: &str, newest: Option<u32>) -> String {
+    let limit = newest.map_or_else(String::new, |newest| format!(" LIMIT {newest}"));
     format!(
-        "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, duration_ms, actor, app_version, \
-         wal::pg_catalog.text, detail::pg_catalog.text FROM {TABLE} WHERE history = {} ORDER BY id",
+        "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, \
+           COALESCE(duration_ms, CASE WHEN event = 'run_finished' \
+             THEN (EXTRACT(EPOCH FROM at - schemagate_began) * 1000)::pg_catalog.int8 END), actor, app_version, \
+           wal::pg_catalog.text, CASE WHEN event <> 'fingerprint' THEN detail::pg_catalog.text \
+           WHEN pg_catalog.jsonb_typeof(detail) = 'object' THEN (SELECT pg_catalog.jsonb_object_agg(facts.key, facts.value) \
+             FROM pg_catalog.jsonb_each(detail) facts WHERE pg_catalog.jsonb_typeof(facts.value) IN \
+             ('string', 'number', 'boolean') AND pg_catalog.length(facts.value::pg_catalog.text) < 200)::pg_catalog.text END \
+         FROM (SELECT j.*, pg_catalog.min(at) OVER (PARTITION BY run) AS schemagate_began FROM {TABLE} j WHERE history = {} \
+           ORDER BY id DESC{limit}) last ORDER BY id",
         quote_literal(history)
     )
 }
