@@ -10,6 +10,7 @@ pub mod journal;
 pub mod lint;
 pub mod migrate;
 pub mod needed;
+pub mod next;
 pub mod plan;
 pub mod probe;
 pub mod repair;
@@ -99,7 +100,7 @@ fn whole(
         if let Some(detail) = error.detail() {
             tracing::info!(detail, "detail of the server");
         }
-        tell(invocation, error);
+        tell(invocation, error, summary.way_back(error).as_deref());
     }
     if let Some(rest) = rest {
         let ended = Ended {
@@ -122,15 +123,15 @@ fn replace(invocation: &Invocation, program: &Program) -> ExitStatus {
     let mut env = Env::default();
     env.remove.extend(names::secrets().map(OsString::from));
     let error = Error::Program(program.replace(&env));
-    tell(invocation, &error);
+    tell(invocation, &error, None);
     error.exit_status()
 }
 
-/// Why the end is not 0, on standard error and where the kubelet looks.
-fn tell(invocation: &Invocation, error: &Error) {
+/// Why the end is not 0, on standard error and where the kubelet looks; `back` is what a person could go back to.
+fn tell(invocation: &Invocation, error: &Error, back: Option<&str>) {
     // The file first: nobody may read standard error for a while.
-    termination::write(&termination::message(error));
-    termination::print(error, invocation.config.log.is_json());
+    termination::write(&termination::message(error, back));
+    termination::print(error, back, invocation.config.log.is_json());
 }
 
 /// The commands that speak with a database, and what is left of them.
@@ -182,6 +183,9 @@ impl Context<'_> {
         let slow = self.invocation.config.slow_threshold;
         report::log::event(event, slow);
         self.metrics.event(event, slow);
+        if matches!(event, Event::RunStarted { .. } | Event::Repaired(_)) {
+            self.summary.borrow_mut().began(event);
+        }
     }
 }
 

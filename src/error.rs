@@ -138,6 +138,19 @@ impl Error {
         self.sql().map(|sql| sql.version.as_str())
     }
 
+    /// Whether something of the run may be committed although it failed: pieces of a migration, or what nobody could be
+    /// asked about.
+    pub fn may_have_written(&self) -> bool {
+        use runner::Error as E;
+        match self {
+            Self::Run(E::Stopped { statement, .. }) => *statement != Interrupted::Nothing,
+            Self::Run(E::Lost(_) | E::Apply(Failure::Dirty { .. } | Failure::Connection(_))) => {
+                true
+            }
+            _ => self.sql().is_some_and(SqlFailure::leaves_pieces),
+        }
+    }
+
     fn sql(&self) -> Option<&SqlFailure> {
         let error = match self {
             Self::Run(error) => error,
@@ -160,7 +173,9 @@ fn of_run(error: &runner::Error) -> ExitStatus {
     match error {
         E::Connect(error) => error.exit_status(),
         E::History(error) => error.exit_status(),
-        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
+        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) | E::Mend(_) => {
+            ExitStatus::Usage
+        }
         E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
         E::Held(_) => ExitStatus::Held,
         E::Apply(failure) => of_failure(failure),
@@ -196,6 +211,7 @@ fn what(error: &runner::Error) -> String {
             .collect::<Vec<_>>()
             .join("; "),
         E::Prepare(error) => error.to_string(),
+        E::Mend(refusal) => refusal.what.clone(),
         E::Held(held) => held.to_string(),
         E::Format(error) => error.to_string(),
         E::Foreign(error) => error.to_string(),
@@ -268,6 +284,7 @@ fn next(error: &runner::Error) -> String {
             .map(crate::plan::Conflict::help)
             .unwrap_or_default(),
         E::Prepare(error) => error.next.clone(),
+        E::Mend(refusal) => refusal.next.clone(),
         E::Held(held) => held.let_through.clone(),
         E::Format(error) => error.help(),
         E::Foreign(error) => error.help(),
@@ -296,8 +313,8 @@ fn next_of_failure(failure: &Failure) -> String {
     match failure {
         Failure::Sql(sql) | Failure::Contention(sql) => sql.next_step(),
         Failure::Dirty { version, .. } => format!(
-            "look at the database; when the work is whole, `schemagate baseline --to {version}`, else undo it by hand; a \
-             later release clears the mark with `repair --clear-dirty {version}`"
+            "look at the database; when the work is whole, `schemagate baseline --to {version}`; else undo by hand what is \
+             left of it, and `schemagate repair --clear-dirty {version}` lets it run again from its start"
         ),
         Failure::Refused { next, .. } | Failure::Unsupported { next, .. } => next.clone(),
         _ => "start again".to_owned(),

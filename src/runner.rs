@@ -12,6 +12,8 @@ mod gates;
 mod look;
 mod queue;
 mod ready;
+mod repair;
+mod restore;
 mod write;
 
 use std::{
@@ -27,6 +29,7 @@ pub use look::{
     stopped,
 };
 pub use queue::Queue;
+pub use repair::{Decided, decide};
 
 use crate::{
     apply::{Failure, Frame, Holding, Limits},
@@ -34,7 +37,8 @@ use crate::{
     gate,
     history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys},
-    migration::{Migration, TransactionMode},
+    mend::Wish,
+    migration::{Migration, RestorePoint, TransactionMode},
     plan::{Plan, Policy},
     source::Source,
     stop::{Cause, Guarded, Stop},
@@ -68,17 +72,21 @@ pub struct Params {
     pub author: Author,
     /// `schemagate/VERSION POD`.
     pub application_name: String,
-    /// What to do with what is pending.
+    /// `SCHEMAGATE_RESTORE_POINT`.
+    pub restore_point: RestorePoint,
+    /// What to do.
     pub task: Task,
 }
 
-/// What to do with what is pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Run it.
+    /// Run what is pending.
     Migrate,
-    /// Mark it as applied.
+    /// Mark what is pending as applied.
     Baseline,
+    /// Put the history right; what is pending stays so.
+    Repair(Wish),
 }
 
 /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
@@ -268,7 +276,8 @@ impl Runner<'_> {
 
     async fn connect(&mut self) -> Result<(Session, First), Error> {
         // After a lost connection the fate of what was under way is to be told, which takes the whole look.
-        let glance = Some(self.source).filter(|_| self.under_way.is_none());
+        let is_repair = matches!(self.params.task, Task::Repair(_));
+        let glance = Some(self.source).filter(|_| self.under_way.is_none() && !is_repair);
         let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
@@ -280,6 +289,9 @@ impl Runner<'_> {
     }
 
     async fn work(&mut self, session: &Session, snapshot: Snapshot) -> Result<Step, Error> {
+        if let Task::Repair(wish) = self.params.task.clone() {
+            return self.repair(session, snapshot, &wish).await;
+        }
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
@@ -288,15 +300,8 @@ impl Runner<'_> {
         if snapshot.in_recovery {
             return Ok(Step::NeedsPrimary);
         }
-        let keys = lock_keys(self.params, &snapshot.database);
-        let direct = session.wire_pid() == Some(snapshot.pid);
-        // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
-        let holding = if direct && session.server_version() >= 140_000 {
-            Holding::Session
-        } else {
-            Holding::Transaction
-        };
-        let frame = self.frame(session, &snapshot, keys, holding, direct);
+        let (frame, direct) = self.stance(session, &snapshot);
+        let (keys, holding) = (frame.keys, frame.holding);
         let (snapshot, plan) = if holding == Holding::Session {
             if let Some(elsewhere) = self.take_lock(session, &frame, snapshot.rows.len()).await? {
                 return Ok(elsewhere);
@@ -324,18 +329,26 @@ impl Runner<'_> {
             .collect();
         let outcome = self.write(session, &snapshot, &plan, frame, direct).await;
         *self.cancellable.borrow_mut() = None;
+        let outcome = outcome.map(|()| plan);
+        self.settled(session, &keys, snapshot.rows.len(), outcome)
+            .await
+    }
+
+    /// What follows on work behind the lock, of a history that had so many rows.
+    async fn settled(
+        &self,
+        session: &Session,
+        keys: &LockKeys,
+        rows: usize,
+        outcome: Result<Plan, Error>,
+    ) -> Result<Step, Error> {
         match outcome {
-            Ok(()) => Ok(Step::Finished(plan)),
+            Ok(plan) => Ok(Step::Finished(plan)),
             Err(Error::Apply(Failure::LockHeld)) => {
-                let holder = holder(session, &keys).await?;
-                Ok(Step::LockElsewhere {
-                    holder,
-                    rows: snapshot.rows.len(),
-                })
+                let holder = holder(session, keys).await?;
+                Ok(Step::LockElsewhere { holder, rows })
             }
-            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again {
-                rows: snapshot.rows.len(),
-            }),
+            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again { rows }),
             Err(error) => Err(error),
         }
     }
@@ -356,17 +369,17 @@ impl Runner<'_> {
         }
     }
 
-    fn frame(
-        &self,
-        session: &Session,
-        snapshot: &Snapshot,
-        keys: LockKeys,
-        holding: Holding,
-        direct: bool,
-    ) -> Frame {
-        Frame {
-            keys,
-            holding,
+    /// How this session can hold the lock, and whether it goes to the server itself.
+    fn stance(&self, session: &Session, snapshot: &Snapshot) -> (Frame, bool) {
+        let direct = session.wire_pid() == Some(snapshot.pid);
+        let frame = Frame {
+            keys: lock_keys(self.params, &snapshot.database),
+            // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
+            holding: if direct && session.server_version() >= 140_000 {
+                Holding::Session
+            } else {
+                Holding::Transaction
+            },
             server_version: session.server_version(),
             checks_connection: session.server_version() >= 140_000 && snapshot.on_linux,
             role: self.params.history.role.clone(),
@@ -374,7 +387,8 @@ impl Runner<'_> {
             direct,
             usual_defaults: snapshot.usual_defaults,
             remote: snapshot.remote,
-        }
+        };
+        (frame, direct)
     }
 
     /// Tries the session-level lock and tells who holds it otherwise.

@@ -11,7 +11,7 @@ use crate::{connect, exit::ExitStatus, sql::Place};
 pub enum Failure {
     /// Another session holds the lock.
     LockHeld,
-    /// The history has gained the row since it was read.
+    /// The history has gained the row since it was read, or its row is another now.
     AlreadyApplied,
     /// A lock timeout, a deadlock or a serialization failure: everything was rolled back, and it is worth another try.
     Contention(Box<SqlFailure>),
@@ -87,7 +87,8 @@ impl Failure {
         if db.message().contains(super::frame::LOCK_NOT_HELD) {
             return Self::LockHeld;
         }
-        if db.message().contains(super::frame::ALREADY_APPLIED) {
+        let moved_on = [super::frame::ALREADY_APPLIED, crate::formats::MOVED_ON];
+        if moved_on.iter().any(|text| db.message().contains(text)) {
             return Self::AlreadyApplied;
         }
         let mut sql = SqlFailure::new("the run", "schemagate's own statements", db);
@@ -187,6 +188,11 @@ impl SqlFailure {
             (None, Some(statement)) => format!("{}, statement {statement}", self.path),
             (None, None) => self.path.clone(),
         }
+    }
+
+    /// Whether pieces of the file are committed, which [`SqlFailure::rolled_back`] tells.
+    pub fn leaves_pieces(&self) -> bool {
+        self.rolled_back.starts_with("piece")
     }
 
     /// One line: where, SQLSTATE, message.

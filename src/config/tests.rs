@@ -154,7 +154,6 @@ fn protection_that_would_be_missing_is_refused_where_it_would_be_used() {
         ("SCHEMAGATE_WINDOW", "Sat 02:00-04:00 Europe/Berlin"),
         ("SCHEMAGATE_REQUIRE_GONE", "myapp/<2.0"),
         ("SCHEMAGATE_REQUIRE_BACKUP", "24h"),
-        ("SCHEMAGATE_RESTORE_POINT", "true"),
         ("SCHEMAGATE_ALLOW", ""),
         ("SCHEMAGATE_ALLOW", "blocking"),
     ] {
@@ -175,7 +174,7 @@ fn what_has_no_effect_is_noted() {
         ("SCHEMAGATE_ALLOW", "all", false),
         ("SCHEMAGATE_ALLOW", "blocking,rewrite", true),
         ("SCHEMAGATE_APPROVE", "0004", false),
-        ("SCHEMAGATE_RESTORE_POINT", "auto", false),
+        ("SCHEMAGATE_RESTORE_POINT", "true", false),
         ("SCHEMAGATE_VERIFY_DIR", "/checks", false),
     ] {
         let config = config("migrate", &[(name, value)]).unwrap();

@@ -228,6 +228,59 @@ pub fn failed_sql(table: &TableName) -> String {
     )
 }
 
+/// What is not whole: for each version that was begun in pieces or failed since it was last applied, baselined or repaired,
+/// the last of those rows, how many pieces are done, how many were begun and are not, and how often it failed.
+pub fn marks_sql(table: &TableName) -> String {
+    format!(
+        "WITH whole AS (SELECT w.version, pg_catalog.max(w.id) AS id FROM {TABLE} w WHERE w.history = {history} \
+           AND w.event IN ('applied', 'baselined', 'repaired') GROUP BY w.version), \
+         pieces AS (SELECT j.version, j.id, j.event, j.statement, j.detail->>'undone' AS undone FROM {TABLE} j LEFT JOIN whole ON whole.version = j.version \
+           WHERE j.history = {history} AND j.version IS NOT NULL AND j.event IN ('intent', 'statement_done', 'failed') \
+           AND j.id > COALESCE(whole.id, 0)) \
+         SELECT version, pg_catalog.max(id), \
+           pg_catalog.count(DISTINCT statement) FILTER (WHERE event = 'statement_done'), \
+           pg_catalog.count(DISTINCT statement) FILTER (WHERE event = 'intent' AND NOT EXISTS (SELECT 1 FROM pieces d \
+             WHERE d.version = pieces.version AND d.statement = pieces.statement \
+             AND (d.event = 'statement_done' OR d.undone = 'true' AND d.id > pieces.id))), \
+           pg_catalog.count(*) FILTER (WHERE event = 'failed') \
+         FROM pieces GROUP BY version ORDER BY 2",
+        history = quote_literal(&table.to_string())
+    )
+}
+
+/// Fails with [`crate::formats::MOVED_ON`] when the journal has a later row about a version than the one that was seen.
+pub fn nothing_since_sql(table: &TableName, version: &str, last: i64) -> String {
+    format!(
+        "SELECT ('{}, journal row ' OPERATOR(pg_catalog.||) id::pg_catalog.text)::pg_catalog.int4 FROM {TABLE} \
+         WHERE history = {} AND version = {} AND id > {last} LIMIT 1",
+        crate::formats::MOVED_ON,
+        quote_literal(&table.to_string()),
+        quote_literal(version)
+    )
+}
+
+/// The last row about each of these versions, newest first: event, what a repair was, time, who.
+pub fn last_sql(table: &TableName, versions: &[&str]) -> String {
+    let versions: Vec<String> = versions
+        .iter()
+        .map(|version| quote_literal(version))
+        .collect();
+    format!(
+        "SELECT event, detail->>'what', at::pg_catalog.text, actor FROM {TABLE} WHERE history = {} AND version IN ({}) \
+         ORDER BY id DESC LIMIT 1",
+        quote_literal(&table.to_string()),
+        versions.join(", ")
+    )
+}
+
+/// The last repair of anything in a history: its id, NULL where there was none.
+pub fn repaired_sql(table: &TableName) -> String {
+    format!(
+        "SELECT pg_catalog.max(id) FROM {TABLE} WHERE history = {} AND event = 'repaired'",
+        quote_literal(&table.to_string())
+    )
+}
+
 /// What is noted about a history, oldest first, no more than the `newest` so many: time, run, event, version, statement,
 /// milliseconds, actor, version of the application, WAL position, detail.
 ///

@@ -8,6 +8,7 @@ use crate::{
     gate::Held,
     history,
     lock::Holder,
+    mend,
     plan::{self, Conflict},
     problem::Problem,
     source,
@@ -35,6 +36,8 @@ pub enum Error {
     Foreign(formats::foreign::Foreign),
     /// Only an existing history could prove what the folder is.
     Unproved(source::Error),
+    /// A repair does not apply.
+    Mend(Box<mend::Refusal>),
     /// A gate holds a migration. What stands before it was applied.
     Held(Box<Held>),
     /// A migration was not applied.

@@ -14,13 +14,7 @@ use crate::{
     },
     plan::Plan,
     sql::risk::Release,
-    wire,
 };
-
-/// Where the server stands in its log, and when.
-///
-/// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
-const WHERE_IN_WAL: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, pg_catalog.clock_timestamp()::pg_catalog.text";
 
 // === impl Runner ===
 
@@ -50,6 +44,7 @@ impl Runner<'_> {
             gated = self.ask_gates(session, snapshot, &mut jobs).await?;
             self.preflight(session, snapshot, &jobs).await?;
         }
+        let point = self.restore_point(session, snapshot, &jobs).await?;
         let ground = bootstrap::lay(
             session.client(),
             self.source,
@@ -61,7 +56,7 @@ impl Runner<'_> {
         )
         .await?;
         if !self.started {
-            self.note_start(session, snapshot, &frame, ground.journal)
+            self.note_start(session, snapshot, &frame, ground.journal, point.as_ref())
                 .await?;
         }
         if ground.journal {
@@ -85,6 +80,8 @@ impl Runner<'_> {
                 }
             }
             Task::Baseline => self.mark(session, plan, &frame, ground).await,
+            // Has its own way: see `repair`.
+            Task::Repair(_) => Ok(()),
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
             self.note_fingerprint(session).await;
@@ -196,35 +193,6 @@ impl Runner<'_> {
                 elapsed: Duration::ZERO,
             });
         }
-        Ok(())
-    }
-
-    /// The start of the run, once, with the WAL position to go back to.
-    async fn note_start(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        frame: &Frame,
-        journal: bool,
-    ) -> Result<(), Error> {
-        let mut reply = wire::query(session.client(), WHERE_IN_WAL).await;
-        let rows = reply.rows(0).map_err(of_own)?;
-        let text = |column: usize| rows.first()?.get(column)?.as_deref();
-        (self.on_event)(Event::RunStarted {
-            wal: text(0).unwrap_or_default(),
-            at: text(1).unwrap_or_default(),
-        });
-        if journal {
-            let author = &self.params.author;
-            let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-            if snapshot.rows.is_empty() && self.params.task == Task::Migrate {
-                sql = format!("{sql};{}", author.insert_sql(&Entry::of(Kind::Bootstrap)));
-            }
-            bootstrap::fenced(session.client(), frame, &self.params.limits, &sql)
-                .await
-                .map_err(of_own)?;
-        }
-        self.started = true;
         Ok(())
     }
 

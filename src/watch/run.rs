@@ -190,7 +190,7 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
                 next: "look at the server and its log".to_owned(),
             }));
         }
-        Event::Warning(_) | Event::Note(_) => {}
+        Event::Warning(_) | Event::Note(_) | Event::Aside(_) | Event::Repaired(_) => {}
     }
 }
 
