@@ -245,3 +245,20 @@ fn pieces_that_stay_are_something_to_go_back_behind() {
         .assert_says("to go back: recovery_target_lsn = '");
     assert!(summary(&outcome)["restore"]["at"].is_string());
 }
+
+#[test]
+fn a_server_whose_log_is_minimal_cannot_have_one() {
+    let server = Server::own_with("wal_level = minimal\nmax_wal_senders = 0\n");
+    let database = server.database();
+    let folder = destructive(&database);
+    migrate(&database, &folder)
+        .env("SCHEMAGATE_RESTORE_POINT", "true")
+        .run()
+        .assert_code(9)
+        .assert_says("wal_level = replica");
+    migrate(&database, &folder)
+        .run()
+        .assert_code(0)
+        .assert_silent_about("restore point");
+    assert_eq!(start(&database)["detail"]["restore_point"], Value::Null);
+}

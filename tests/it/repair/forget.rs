@@ -5,8 +5,13 @@ use crate::harness::{Schemagate, Server};
 
 #[test]
 fn a_forgotten_migration_runs_again_in_every_format() {
-    for (folder, _, version, checksums) in formats() {
-        let database = Server::debian().database();
+    let servers = [
+        Server::debian(),
+        Server::embedded("14"),
+        Server::embedded("18"),
+    ];
+    for ((folder, _, version, checksums), server) in formats().into_iter().zip(servers) {
+        let database = server.database();
         applied(&database, &folder);
         let before = database.value(checksums);
         repair(&database, &folder, &["--forget", version])
