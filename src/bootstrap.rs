@@ -11,7 +11,7 @@ use crate::{
         foreign::{self, Foreign, Own},
     },
     history::{self, Journal, Snapshot, journal},
-    migration::quote_ident,
+    migration::{quote_ident, quote_literal},
     source::Source,
     wire,
 };
@@ -105,6 +105,27 @@ pub async fn refuse_foreign(
         .filter_map(|position| position.parse().ok())
         .collect();
     Foreign::new(&own, &found, &with_rows).map_or(Ok(()), |foreign| Err(Error::Foreign(foreign)))
+}
+
+/// Whether somebody has a table or a view in this database, histories and extensions aside.
+///
+/// # Errors
+///
+/// What the server answers instead.
+pub async fn has_relations(client: &Client, params: &history::Params) -> Result<bool, Error> {
+    let question = format!(
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('information_schema', 'schemagate') \
+         AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_') \
+         AND NOT (n.nspname = {} AND c.relname = {}) \
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'))",
+        quote_literal(&params.table.schema),
+        quote_literal(&params.table.table)
+    );
+    let rows = history::ask(client, params.role.as_deref(), &question)
+        .await
+        .map_err(|error| Error::Own(Failure::of_own(error)))?;
+    Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
 }
 
 /// The first column of a query's rows.

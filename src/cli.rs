@@ -60,6 +60,8 @@ pub enum Command {
     Journal {
         /// How to print it.
         format: StatusFormat,
+        /// No more than the newest so many.
+        limit: Option<u32>,
     },
     /// Serve the endpoints and watch the schema.
     Sidecar,
@@ -395,7 +397,10 @@ fn status(sub: &ArgMatches, vars: &mut Vars) -> Command {
         }
     }
     if sub.get_flag("history") {
-        return Command::Journal { format };
+        return Command::Journal {
+            format,
+            limit: sub.get_one("limit").copied(),
+        };
     }
     Command::Status {
         format,

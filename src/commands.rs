@@ -10,6 +10,7 @@ pub mod journal;
 pub mod lint;
 pub mod migrate;
 pub mod needed;
+pub mod next;
 pub mod plan;
 pub mod probe;
 pub mod repair;
@@ -99,7 +100,7 @@ fn whole(
         if let Some(detail) = error.detail() {
             tracing::info!(detail, "detail of the server");
         }
-        tell(invocation, error);
+        tell(invocation, error, summary.way_back(error).as_deref());
     }
     if let Some(rest) = rest {
         let ended = Ended {
@@ -122,15 +123,15 @@ fn replace(invocation: &Invocation, program: &Program) -> ExitStatus {
     let mut env = Env::default();
     env.remove.extend(names::secrets().map(OsString::from));
     let error = Error::Program(program.replace(&env));
-    tell(invocation, &error);
+    tell(invocation, &error, None);
     error.exit_status()
 }
 
-/// Why the end is not 0, on standard error and where the kubelet looks.
-fn tell(invocation: &Invocation, error: &Error) {
+/// Why the end is not 0, on standard error and where the kubelet looks; `back` is what a person could go back to.
+fn tell(invocation: &Invocation, error: &Error, back: Option<&str>) {
     // The file first: nobody may read standard error for a while.
-    termination::write(&termination::message(error));
-    termination::print(error, invocation.config.log.is_json());
+    termination::write(&termination::message(error, back));
+    termination::print(error, back, invocation.config.log.is_json());
 }
 
 /// The commands that speak with a database, and what is left of them.
@@ -138,7 +139,7 @@ fn connecting(
     invocation: &Invocation,
     summary: &mut Summary,
 ) -> (Result<Then, Error>, Option<Rest>) {
-    let rest = match Rest::new() {
+    let rest = match Rest::new(invocation) {
         Ok(rest) => rest,
         Err(error) => return (Err(error), None),
     };
@@ -161,7 +162,7 @@ async fn dispatch(context: &Context<'_>) -> Result<Then, Error> {
         Command::Exec { argv } => exec::run(context, argv).await?,
         Command::Wait { until } => wait::run(context, *until).await?,
         Command::Status { format, exit_code } => status::run(context, *format, *exit_code).await?,
-        Command::Journal { format } => journal::run(context, *format).await?,
+        Command::Journal { format, limit } => journal::run(context, *format, *limit).await?,
         Command::Plan(args) => plan::run(context, args).await?,
         Command::Verify { output } => verify::run(context, *output).await?,
         Command::Validate(args) => validate::run(context, args).await?,
@@ -182,6 +183,9 @@ impl Context<'_> {
         let slow = self.invocation.config.slow_threshold;
         report::log::event(event, slow);
         self.metrics.event(event, slow);
+        if matches!(event, Event::RunStarted { .. } | Event::Repaired(_)) {
+            self.summary.borrow_mut().began(event);
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::gate;
 use crate::http;
 use crate::migration::{
-    AheadPolicy, ChecksumPolicy, FormatSetting, OutOfOrder, Phase, TableName, TransactionMode,
+    AheadPolicy, ChecksumPolicy, FormatSetting, OutOfOrder, Phase, RestorePoint, TableName,
+    TransactionMode,
 };
 use crate::problem::Problem;
 use crate::telemetry;
@@ -74,6 +75,8 @@ pub struct Config {
     pub checksum: Option<ChecksumPolicy>,
     /// What holds migrations back.
     pub gate: gate::Settings,
+    /// `SCHEMAGATE_RESTORE_POINT`.
+    pub restore_point: RestorePoint,
     /// `SCHEMAGATE_DRY_RUN`.
     pub dry_run: bool,
     /// `SCHEMAGATE_APP_VERSION`, for the journal.
@@ -178,7 +181,6 @@ impl Reader<'_> {
             self.problems.push(problem);
             env::RawSettings::default()
         });
-        self.check_unused(&raw);
         let notes = self.unhonoured(command);
         let serving = self.serving(&raw);
         let gate = self.gate(&raw);
@@ -241,6 +243,7 @@ impl Reader<'_> {
             ),
             checksum: self.read("CHECKSUM", raw.checksum, values::word(ChecksumPolicy::ALL)),
             gate,
+            restore_point: self.restore_point(raw.restore_point),
             dry_run: self.boolean("DRY_RUN", raw.dry_run),
             app_version: raw.app_version,
             auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),
@@ -265,6 +268,11 @@ impl Reader<'_> {
             },
             notes,
         }
+    }
+
+    fn restore_point(&mut self, raw: Option<String>) -> RestorePoint {
+        self.read("RESTORE_POINT", raw, values::word(RestorePoint::ALL))
+            .unwrap_or(RestorePoint::Auto)
     }
 
     fn serving(&mut self, raw: &env::RawSettings) -> Serving {
@@ -313,16 +321,6 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             require_backup: self.limit("REQUIRE_BACKUP", raw.require_backup.clone()),
         }
-    }
-
-    /// The syntax of what nothing in this release uses, where it is cheap to check.
-    fn check_unused(&mut self, raw: &env::RawSettings) {
-        let restore_point = [("auto", ()), ("true", ()), ("false", ())];
-        self.read(
-            "RESTORE_POINT",
-            raw.restore_point.clone(),
-            values::word(&restore_point),
-        );
     }
 
     /// Refuses what asks for protection that would be missing; tells what else has no effect.

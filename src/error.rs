@@ -156,6 +156,19 @@ impl Error {
         self.sql().map(|sql| sql.version.as_str())
     }
 
+    /// Whether something of the run may be committed although it failed: pieces of a migration, or what nobody could be
+    /// asked about.
+    pub fn may_have_written(&self) -> bool {
+        use runner::Error as E;
+        match self {
+            Self::Run(E::Stopped { statement, .. }) => *statement != Interrupted::Nothing,
+            Self::Run(E::Lost(_) | E::Apply(Failure::Dirty { .. } | Failure::Connection(_))) => {
+                true
+            }
+            _ => self.sql().is_some_and(SqlFailure::leaves_pieces),
+        }
+    }
+
     fn sql(&self) -> Option<&SqlFailure> {
         let error = match self {
             Self::Run(error) => error,
@@ -178,7 +191,9 @@ fn of_run(error: &runner::Error) -> ExitStatus {
     match error {
         E::Connect(error) => error.exit_status(),
         E::History(error) => error.exit_status(),
-        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) => ExitStatus::Usage,
+        E::Target(_) | E::Prepare(_) | E::Unproved(_) | E::NoPrimary(_) | E::Mend(_) => {
+            ExitStatus::Usage
+        }
         E::Conflicts(_) | E::Format(_) | E::Foreign(_) => ExitStatus::History,
         E::Preflight(findings) => preflight::exit_status(findings),
         E::Held(_) => ExitStatus::Held,
@@ -216,6 +231,7 @@ fn what(error: &runner::Error) -> String {
             .join("; "),
         E::Prepare(error) => error.to_string(),
         E::Preflight(findings) => preflight::what(findings),
+        E::Mend(refusal) => refusal.what.clone(),
         E::Held(held) => held.to_string(),
         E::Format(error) => error.to_string(),
         E::Foreign(error) => error.to_string(),
@@ -289,6 +305,7 @@ fn next(error: &runner::Error) -> String {
             .unwrap_or_default(),
         E::Prepare(error) => error.next.clone(),
         E::Preflight(findings) => preflight::next_step(findings),
+        E::Mend(refusal) => refusal.next.clone(),
         E::Held(held) => held.let_through.clone(),
         E::Format(error) => error.help(),
         E::Foreign(error) => error.help(),
@@ -317,8 +334,8 @@ fn next_of_failure(failure: &Failure) -> String {
     match failure {
         Failure::Sql(sql) | Failure::Contention(sql) => sql.next_step(),
         Failure::Dirty { version, .. } => format!(
-            "look at the database; when the work is whole, `schemagate baseline --to {version}`, else undo it by hand; a \
-             later release clears the mark with `repair --clear-dirty {version}`"
+            "look at the database; when the work is whole, `schemagate baseline --to {version}`; else undo by hand what is \
+             left of it, and `schemagate repair --clear-dirty {version}` lets it run again from its start"
         ),
         Failure::Refused { next, .. } | Failure::Unsupported { next, .. } => next.clone(),
         _ => "start again".to_owned(),

@@ -5,6 +5,7 @@
 //! `pg-core/dialect.js` of drizzle-orm 0.45.4; `migrator.utils.js`, `up-migrations/pg.js` of 1.0.0-rc.5) and from the
 //! rows those releases write.
 
+mod amend;
 pub mod drizzle;
 pub mod drizzle_v1;
 pub mod foreign;
@@ -15,6 +16,7 @@ mod row;
 mod table;
 mod upgrade;
 
+pub use amend::{accept_sql, forget_sql, row_sql};
 pub use reconcile::{Matched, reconcile};
 pub use row::{label, parse_row, select_rows_sql};
 pub use table::{

@@ -7,7 +7,7 @@ mod noted;
 mod surroundings;
 
 pub use glance::glance;
-pub use noted::{Noted, noted};
+pub use noted::{Noted, noted, noted_and_repaired};
 pub use surroundings::Surroundings;
 
 use std::{fmt, net::IpAddr};

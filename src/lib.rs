@@ -22,6 +22,7 @@
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`gate`] | what holds a pending migration back | yes |
+//! | [`mend`] | what `repair` does about a migration, or why it refuses | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
 //! | [`lock`] | the keys, who holds them, how long a waiter is patient | yes |
 //! | [`connect`] | dialling, TLS, waiting, cancelling; the only module that connects to databases | no |
@@ -79,6 +80,7 @@ pub mod hold;
 pub mod http;
 pub mod install;
 pub mod lock;
+pub mod mend;
 pub mod metrics;
 pub mod migration;
 pub mod plan;

@@ -70,8 +70,11 @@ pub struct Facts<'a> {
 }
 
 /// The process's metrics. Clones share them.
+///
+/// A process that nobody asks and that pushes nowhere has none: building the registry costs about as much as reading
+/// the history.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Option<Arc<Inner>>);
 
 struct Inner {
     registry: Registry,
@@ -205,12 +208,19 @@ impl Metrics {
             rendering: Mutex::default(),
             registry,
         };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Some(Arc::new(inner))))
+    }
+
+    /// Nothing is counted, because nobody would see it.
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// Counts what happens during a run. `slow` is `SCHEMAGATE_SLOW_THRESHOLD`.
     pub fn event(&self, event: &Event<'_>, slow: Option<Duration>) {
-        let inner = &*self.0;
+        let Some(inner) = &self.0 else {
+            return;
+        };
         match event {
             Event::Connect(connect::Event::Connected { .. }) => {
                 self.connect_attempt();
@@ -242,25 +252,31 @@ impl Metrics {
 
     /// An attempt to reach the database that no event tells: outside of a run, or the last one, which ends it.
     pub fn connect_attempt(&self) {
-        self.0.connect_attempts.inc();
+        if let Some(inner) = &self.0 {
+            inner.connect_attempts.inc();
+        }
     }
 
     /// Whether the database answered when a run last tried to reach it.
     pub fn database_answered(&self) -> bool {
-        self.0.answered.load(Ordering::Relaxed)
+        let inner = self.0.as_ref();
+        inner.is_some_and(|inner| inner.answered.load(Ordering::Relaxed))
     }
 
     /// The end of a run that took `elapsed`.
     pub fn run_ended(&self, outcome: RunEnd, elapsed: Duration) {
+        let Some(inner) = &self.0 else {
+            return;
+        };
         self.waited(Duration::ZERO);
-        self.0.last_run.set(elapsed.as_secs_f64());
+        inner.last_run.set(elapsed.as_secs_f64());
         match outcome {
             RunEnd::Well => {
                 let now = jiff::Timestamp::now().as_millisecond();
                 #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
-                self.0.last_success.set(now as f64 / 1000.0);
+                inner.last_success.set(now as f64 / 1000.0);
             }
-            RunEnd::MigrationFailed => self.0.failed.inc(),
+            RunEnd::MigrationFailed => inner.failed.inc(),
             RunEnd::Otherwise => {}
         }
     }
@@ -279,7 +295,8 @@ impl Metrics {
             database_up: self.database_answered(),
             ..Facts::default()
         };
-        let succeeded = self.0.last_success.get() > 0.0;
+        let inner = self.0.as_ref();
+        let succeeded = inner.is_some_and(|inner| inner.last_success.get() > 0.0);
         let mut families = self.gather(facts.unwrap_or(&unknown));
         families.retain(|family| match family.name() {
             LAST_SUCCESS => succeeded,
@@ -289,7 +306,9 @@ impl Metrics {
     }
 
     fn gather(&self, facts: &Facts<'_>) -> Vec<MetricFamily> {
-        let inner = &*self.0;
+        let Some(inner) = &self.0 else {
+            return Vec::new();
+        };
         let _alone = lock(&inner.rendering);
         inner.database_up.set(facts.database_up.into());
         inner.ready.set(facts.ready.into());
@@ -320,13 +339,18 @@ impl Metrics {
 
     /// The lock is no longer waited for, since so long.
     fn waited(&self, since: Duration) {
+        let Some(inner) = &self.0 else {
+            return;
+        };
         let now = Instant::now();
-        lock(&self.0.waiting).end(now.checked_sub(since).unwrap_or(now));
+        lock(&inner.waiting).end(now.checked_sub(since).unwrap_or(now));
     }
 
     /// The database does not answer: it is waited for, and no longer the lock.
     fn lost(&self) {
-        self.0.answered.store(false, Ordering::Relaxed);
+        if let Some(inner) = &self.0 {
+            inner.answered.store(false, Ordering::Relaxed);
+        }
         self.waited(Duration::ZERO);
     }
 }

@@ -218,3 +218,15 @@ words! {
         All = "all",
     }
 }
+
+words! {
+    /// `SCHEMAGATE_RESTORE_POINT`: a named restore point before a destructive step.
+    RestorePoint {
+        /// Where it is permitted, and there was data before.
+        Auto = "auto",
+        /// Refuse the run where it is not permitted.
+        Needed = "true",
+        /// None.
+        Off = "false",
+    }
+}

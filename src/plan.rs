@@ -7,7 +7,7 @@ mod conflict;
 mod target;
 
 pub use conflict::Conflict;
-pub use target::{UnknownTarget, resolve_target};
+pub use target::{UnknownTarget, is_meant, nearest, resolve_target};
 
 use crate::formats::{Matched, label};
 use crate::migration::{AheadPolicy, Applied, ChecksumPolicy, Migration, OutOfOrder, Phase};

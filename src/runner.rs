@@ -13,6 +13,8 @@ mod gates;
 mod look;
 mod queue;
 mod ready;
+mod repair;
+mod restore;
 mod undo;
 mod write;
 
@@ -30,6 +32,7 @@ pub use look::{
     stopped,
 };
 pub use queue::Queue;
+pub use repair::{Decided, decide};
 pub use undo::{down_files, order as order_down};
 
 use crate::{
@@ -38,7 +41,8 @@ use crate::{
     gate,
     history::{self, Snapshot, journal::Author},
     lock::{Holder, LockKeys},
-    migration::{Migration, TransactionMode},
+    mend::Wish,
+    migration::{Migration, RestorePoint, TransactionMode},
     plan::{Plan, Policy},
     source::Source,
     stop::{Cause, Guarded, Stop},
@@ -73,21 +77,23 @@ pub struct Params {
     pub author: Author,
     /// `schemagate/VERSION POD`.
     pub application_name: String,
-    /// It works on a throwaway database: no gate holds.
-    pub rehearsal: bool,
-    /// What to do with what is pending.
+    /// `SCHEMAGATE_RESTORE_POINT`.
+    pub restore_point: RestorePoint,
+    /// What to do.
     pub task: Task,
 }
 
-/// What to do with what is pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Run it.
+    /// Run what is pending.
     Migrate,
-    /// Mark it as applied.
+    /// Mark what is pending as applied.
     Baseline,
     /// Undo what was applied later than this; `SCHEMAGATE_TARGET` and phase mean nothing to it.
     Down(Target),
+    /// Put the history right; what is pending stays so.
+    Repair(Wish),
 }
 
 /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
@@ -282,9 +288,10 @@ impl Runner<'_> {
     }
 
     async fn connect(&mut self) -> Result<(Session, First), Error> {
-        // What was applied is undone only after the whole look, and after a lost connection the fate of what was under way is to be told, which takes the whole look.
-        let wishes = matches!(self.params.task, Task::Down(_)) || self.under_way.is_some();
-        let glance = (!wishes).then_some(self.source);
+        // After a lost connection the fate of what was under way is to be told, and what was applied is undone or put right
+        // only after the whole look.
+        let whole = matches!(self.params.task, Task::Down(_) | Task::Repair(_));
+        let glance = Some(self.source).filter(|_| self.under_way.is_none() && !whole);
         let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
@@ -296,6 +303,9 @@ impl Runner<'_> {
     }
 
     async fn work(&mut self, session: &Session, snapshot: Snapshot) -> Result<Step, Error> {
+        if let Task::Repair(wish) = self.params.task.clone() {
+            return self.repair(session, snapshot, &wish).await;
+        }
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
@@ -304,15 +314,8 @@ impl Runner<'_> {
         if snapshot.in_recovery {
             return Ok(Step::NeedsPrimary);
         }
-        let keys = lock_keys(self.params, &snapshot.database);
-        let direct = session.wire_pid() == Some(snapshot.pid);
-        // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
-        let holding = if direct && session.server_version() >= 140_000 {
-            Holding::Session
-        } else {
-            Holding::Transaction
-        };
-        let frame = self.frame(session, &snapshot, keys, holding, direct);
+        let frame = self.stance(session, &snapshot);
+        let (keys, holding) = (frame.keys, frame.holding);
         let (snapshot, plan) = if holding == Holding::Session {
             if let Some(elsewhere) = self.take_lock(session, &frame, snapshot.rows.len()).await? {
                 return Ok(elsewhere);
@@ -340,18 +343,26 @@ impl Runner<'_> {
             .collect();
         let outcome = self.write(session, &snapshot, &plan, frame).await;
         *self.cancellable.borrow_mut() = None;
+        let outcome = outcome.map(|()| plan);
+        self.settled(session, &keys, snapshot.rows.len(), outcome)
+            .await
+    }
+
+    /// What follows on work behind the lock, of a history that had so many rows.
+    async fn settled(
+        &self,
+        session: &Session,
+        keys: &LockKeys,
+        rows: usize,
+        outcome: Result<Plan, Error>,
+    ) -> Result<Step, Error> {
         match outcome {
-            Ok(()) => Ok(Step::Finished(plan)),
+            Ok(plan) => Ok(Step::Finished(plan)),
             Err(Error::Apply(Failure::LockHeld)) => {
-                let holder = holder(session, &keys).await?;
-                Ok(Step::LockElsewhere {
-                    holder,
-                    rows: snapshot.rows.len(),
-                })
+                let holder = holder(session, keys).await?;
+                Ok(Step::LockElsewhere { holder, rows })
             }
-            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again {
-                rows: snapshot.rows.len(),
-            }),
+            Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again { rows }),
             Err(error) => Err(error),
         }
     }
@@ -375,17 +386,17 @@ impl Runner<'_> {
         }
     }
 
-    fn frame(
-        &self,
-        session: &Session,
-        snapshot: &Snapshot,
-        keys: LockKeys,
-        holding: Holding,
-        direct: bool,
-    ) -> Frame {
+    /// How this session can hold the lock, and whether it goes to the server itself.
+    fn stance(&self, session: &Session, snapshot: &Snapshot) -> Frame {
+        let direct = session.wire_pid() == Some(snapshot.pid);
         Frame {
-            keys,
-            holding,
+            keys: lock_keys(self.params, &snapshot.database),
+            // Without `idle_session_timeout` nothing would end a paused client that holds a session-level lock.
+            holding: if direct && session.server_version() >= 140_000 {
+                Holding::Session
+            } else {
+                Holding::Transaction
+            },
             server_version: session.server_version(),
             checks_connection: session.server_version() >= 140_000 && snapshot.on_linux,
             role: self.params.history.role.clone(),

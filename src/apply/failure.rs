@@ -11,7 +11,7 @@ use crate::{connect, exit::ExitStatus, sql::Place};
 pub enum Failure {
     /// Another session holds the lock.
     LockHeld,
-    /// The history has gained or lost a row since it was read.
+    /// The history has gained or lost a row since it was read, or its row is another now.
     AlreadyApplied,
     /// A lock timeout, a deadlock or a serialization failure: everything was rolled back, and it is worth another try.
     Contention(Box<SqlFailure>),
@@ -87,7 +87,7 @@ impl Failure {
         if db.message().contains(super::frame::LOCK_NOT_HELD) {
             return Self::LockHeld;
         }
-        let moved = [super::frame::ALREADY_APPLIED, super::frame::MOVED_ON];
+        let moved = [super::frame::ALREADY_APPLIED, crate::formats::MOVED_ON];
         if moved.iter().any(|word| db.message().contains(word)) {
             return Self::AlreadyApplied;
         }
@@ -188,6 +188,11 @@ impl SqlFailure {
             (None, Some(statement)) => format!("{}, statement {statement}", self.path),
             (None, None) => self.path.clone(),
         }
+    }
+
+    /// Whether pieces of the file are committed, which [`SqlFailure::rolled_back`] tells.
+    pub fn leaves_pieces(&self) -> bool {
+        self.rolled_back.starts_with("piece")
     }
 
     /// One line: where, SQLSTATE, message.

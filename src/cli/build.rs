@@ -273,6 +273,12 @@ fn status_arguments() -> Vec<Arg> {
             .action(ArgAction::SetTrue)
             .conflicts_with("exit-code")
             .help("Print the journal instead: who did what, when"),
+        Arg::new("limit")
+            .long("limit")
+            .value_name("N")
+            .requires("history")
+            .value_parser(value_parser!(u32).range(1..))
+            .help("With --history: the newest N rows only"),
     ]
 }
 

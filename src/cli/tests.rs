@@ -42,7 +42,10 @@ fn commands() {
         ),
         (
             "status --history --format json",
-            Command::Journal { format: json },
+            Command::Journal {
+                format: json,
+                limit: None,
+            },
         ),
         ("sidecar", Command::Sidecar),
         (

@@ -57,7 +57,7 @@ pub(super) struct Ended<'a> {
 
 impl Rest {
     /// From here on signals are told instead of ending the process.
-    pub(super) fn new() -> Result<Self, Error> {
+    pub(super) fn new(invocation: &Invocation) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -65,8 +65,12 @@ impl Rest {
         let shutdown = runtime
             .block_on(async { Shutdown::install() })
             .map_err(|error| Error::System(format!("signals cannot be handled: {error}")))?;
-        let metrics = Metrics::new()
-            .map_err(|error| Error::System(format!("metrics cannot be registered: {error}")))?;
+        let metrics = if is_counted(invocation) {
+            Metrics::new()
+                .map_err(|error| Error::System(format!("metrics cannot be registered: {error}")))?
+        } else {
+            Metrics::none()
+        };
         Ok(Self {
             runtime,
             shutdown,
@@ -108,6 +112,14 @@ async fn tell(invocation: &Invocation, metrics: &Metrics, shutdown: &Shutdown, e
     }
     if let Some(url) = &config.quit_url {
         told(url, unless_signalled(shutdown, quit(url)).await);
+    }
+}
+
+/// Whether anybody will see what is counted.
+fn is_counted(invocation: &Invocation) -> bool {
+    match invocation.command {
+        Command::Sidecar => true,
+        _ => invocation.config.pushgateway_url.is_some(),
     }
 }
 

@@ -18,10 +18,14 @@ use crate::{
 };
 
 /// Runs the command.
-pub async fn run(context: &Context<'_>, format: StatusFormat) -> Result<(), Error> {
+pub async fn run(
+    context: &Context<'_>,
+    format: StatusFormat,
+    limit: Option<u32>,
+) -> Result<(), Error> {
     let (history, rows) = match Needed::load(context)? {
-        Needed::Folder(folder) => of_folder(context, &folder).await?,
-        Needed::Marker(marked) => of_markers(context, &marked).await?,
+        Needed::Folder(folder) => of_folder(context, &folder, limit).await?,
+        Needed::Marker(marked) => of_markers(context, &marked, limit).await?,
     };
     let notes = Notes::from_rows(&history, &rows);
     print(&match format {
@@ -30,7 +34,11 @@ pub async fn run(context: &Context<'_>, format: StatusFormat) -> Result<(), Erro
     })
 }
 
-async fn of_folder(context: &Context<'_>, folder: &Folder) -> Result<(String, Vec<Row>), Error> {
+async fn of_folder(
+    context: &Context<'_>,
+    folder: &Folder,
+    limit: Option<u32>,
+) -> Result<(String, Vec<Row>), Error> {
     let Folder { params, .. } = folder;
     let (snapshot, session) =
         runner::look(params, &context.stop, &mut |event| context.tell(&event)).await?;
@@ -38,7 +46,7 @@ async fn of_folder(context: &Context<'_>, folder: &Folder) -> Result<(String, Ve
     let rows = match snapshot.journal {
         Journal::Usable => {
             let role = params.history.role.as_deref();
-            notes(context, &session, role, &name)
+            notes(context, &session, role, &name, limit)
                 .await?
                 .map_err(|error| runner::Error::History(history::Error::Database(error)))?
         }
@@ -52,13 +60,18 @@ async fn of_folder(context: &Context<'_>, folder: &Folder) -> Result<(String, Ve
 }
 
 /// All markers of the history: what a tool under `exec` left, whose image has no folder of migrations.
-async fn of_markers(context: &Context<'_>, marked: &Marked) -> Result<(String, Vec<Row>), Error> {
+async fn of_markers(
+    context: &Context<'_>,
+    marked: &Marked,
+    limit: Option<u32>,
+) -> Result<(String, Vec<Row>), Error> {
     let mut on_event = |event: Event<'_>| context.tell(&event);
     let looking = marked.look(&marked.wait, &mut on_event);
     // A journal that may not be read ends it here.
     let (_, session) = stopped(&context.stop, looking).await??;
     let name = marked.marker.history.clone();
-    let asked = notes(context, &session, marked.role.as_deref(), &name).await?;
+    let role = marked.role.as_deref();
+    let asked = notes(context, &session, role, &name, limit).await?;
     session.close().await;
     match asked {
         Ok(rows) => Ok((name, rows)),
@@ -78,8 +91,9 @@ async fn notes(
     session: &Session,
     role: Option<&str>,
     history: &str,
+    limit: Option<u32>,
 ) -> Result<Result<Vec<Row>, tokio_postgres::Error>, Error> {
-    let question = journal::notes_sql(history);
+    let question = journal::notes_sql(history, limit);
     let asking = history::ask(session.client(), role, &question);
     Ok(stopped(&context.stop, asking).await?)
 }

@@ -97,7 +97,7 @@ pub fn params(
         author: author(invocation, history.table.to_string()),
         application_name: config.application_name.clone(),
         history,
-        rehearsal: false,
+        restore_point: config.restore_point,
         task: Task::Migrate,
     }
 }

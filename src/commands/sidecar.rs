@@ -114,6 +114,9 @@ fn of_serving(error: &serve::Error) -> Error {
 fn tell(context: &Context<'_>, event: &Event<'_>) {
     let slow = context.invocation.config.slow_threshold;
     context.metrics.event(event, slow);
+    if matches!(event, Event::RunStarted { .. }) {
+        context.summary.borrow_mut().began(event);
+    }
     if let Event::Applied { migration, elapsed } = event {
         context.summary.borrow_mut().applied.push(AppliedLine {
             version: migration.version.clone(),

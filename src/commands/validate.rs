@@ -115,7 +115,7 @@ async fn on_server(
         )?;
         let mut params = setup::params(invocation, source, database.params(), wait);
         context.summary.borrow_mut().history = Some(params.history.table.to_string());
-        params.rehearsal = true;
+        params.gate.off = true;
         let mut steps = Steps::new(context, source, params, &database, own_server).await?;
         steps.run(dump).await
     }

@@ -29,6 +29,10 @@ const NAMES_HISTORY: &[&str] = &[
 const PLANS: &[&str] = &[
     "migrate", "status", "wait", "sidecar", "run", "plan", "verify",
 ];
+/// Everything that takes or leaves what is older than the newest applied.
+const ORDERS: &[&str] = &[
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify",
+];
 /// Everything that takes the lock.
 const LOCKS: &[&str] = &[
     "migrate", "baseline", "sidecar", "run", "exec", "repair", "down",
@@ -210,7 +214,7 @@ pub static SETTINGS: [Setting; 43] = [
         "out-of-order",
         Words("as the tool"),
         Text("POLICY"),
-        PLANS,
+        ORDERS,
         "pending, but older than the newest applied: `apply`, `fail` or `ignore`",
     ),
     row(
@@ -373,20 +377,13 @@ pub static SETTINGS: [Setting; 43] = [
         GATED,
         "a destructive step needs a backup in the journal that is no older than this",
     ),
-    later(
+    row(
         "SCHEMAGATE_RESTORE_POINT",
         "restore-point",
         Value("auto"),
         Text("auto|true|false"),
-        GATED,
-        "create a named restore point before a destructive step",
-        |value| {
-            if value == "true" {
-                Unhonoured::Refused
-            } else {
-                Unhonoured::Harmless
-            }
-        },
+        &["migrate", "sidecar", "run"],
+        "`auto`: a named restore point before a destructive step, where the role may create one; `true`: no destructive step without one; `false`: none",
     ),
     later(
         "SCHEMAGATE_VERIFY_DIR",

@@ -246,12 +246,76 @@ pub fn failed_sql(table: &TableName) -> String {
     )
 }
 
-/// Everything noted about a history, oldest first: time, run, event, version, statement, milliseconds, actor, version of
-/// the application, WAL position, detail.
-pub fn notes_sql(history: &str) -> String {
+/// What is not whole: for each version that was begun in pieces or failed since it was last applied, baselined or repaired,
+/// the last of those rows, how many pieces are done, how many were begun and are not, and how often it failed.
+pub fn marks_sql(table: &TableName) -> String {
     format!(
-        "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, duration_ms, actor, app_version, \
-         wal::pg_catalog.text, detail::pg_catalog.text FROM {TABLE} WHERE history = {} ORDER BY id",
+        "WITH whole AS (SELECT w.version, pg_catalog.max(w.id) AS id FROM {TABLE} w WHERE w.history = {history} \
+           AND w.event IN ('applied', 'baselined', 'repaired') GROUP BY w.version), \
+         pieces AS (SELECT j.version, j.id, j.event, j.statement, j.detail->>'undone' AS undone FROM {TABLE} j LEFT JOIN whole ON whole.version = j.version \
+           WHERE j.history = {history} AND j.version IS NOT NULL AND j.event IN ('intent', 'statement_done', 'failed') \
+           AND j.id > COALESCE(whole.id, 0)) \
+         SELECT version, pg_catalog.max(id), \
+           pg_catalog.count(DISTINCT statement) FILTER (WHERE event = 'statement_done'), \
+           pg_catalog.count(DISTINCT statement) FILTER (WHERE event = 'intent' AND NOT EXISTS (SELECT 1 FROM pieces d \
+             WHERE d.version = pieces.version AND d.statement = pieces.statement \
+             AND (d.event = 'statement_done' OR d.undone = 'true' AND d.id > pieces.id))), \
+           pg_catalog.count(*) FILTER (WHERE event = 'failed') \
+         FROM pieces GROUP BY version ORDER BY 2",
+        history = quote_literal(&table.to_string())
+    )
+}
+
+/// Fails with [`crate::formats::MOVED_ON`] when the journal has a later row about a version than the one that was seen.
+pub fn nothing_since_sql(table: &TableName, version: &str, last: i64) -> String {
+    format!(
+        "SELECT ('{}, journal row ' OPERATOR(pg_catalog.||) id::pg_catalog.text)::pg_catalog.int4 FROM {TABLE} \
+         WHERE history = {} AND version = {} AND id > {last} LIMIT 1",
+        crate::formats::MOVED_ON,
+        quote_literal(&table.to_string()),
+        quote_literal(version)
+    )
+}
+
+/// The last row about each of these versions, newest first: event, what a repair was, time, who.
+pub fn last_sql(table: &TableName, versions: &[&str]) -> String {
+    let versions: Vec<String> = versions
+        .iter()
+        .map(|version| quote_literal(version))
+        .collect();
+    format!(
+        "SELECT event, detail->>'what', at::pg_catalog.text, actor FROM {TABLE} WHERE history = {} AND version IN ({}) \
+         ORDER BY id DESC LIMIT 1",
+        quote_literal(&table.to_string()),
+        versions.join(", ")
+    )
+}
+
+/// The last repair of anything in a history: its id, NULL where there was none.
+pub fn repaired_sql(table: &TableName) -> String {
+    format!(
+        "SELECT pg_catalog.max(id) FROM {TABLE} WHERE history = {} AND event = 'repaired'",
+        quote_literal(&table.to_string())
+    )
+}
+
+/// What is noted about a history, oldest first, no more than the `newest` so many: time, run, event, version, statement,
+/// milliseconds, actor, version of the application, WAL position, detail.
+///
+/// Of a fingerprint, which is a whole schema, only the plain values are asked for. A run took as long as it is from its
+/// first row to its last.
+pub fn notes_sql(history: &str, newest: Option<u32>) -> String {
+    let limit = newest.map_or_else(String::new, |newest| format!(" LIMIT {newest}"));
+    format!(
+        "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, \
+           COALESCE(duration_ms, CASE WHEN event = 'run_finished' \
+             THEN (EXTRACT(EPOCH FROM at - schemagate_began) * 1000)::pg_catalog.int8 END), actor, app_version, \
+           wal::pg_catalog.text, CASE WHEN event <> 'fingerprint' THEN detail::pg_catalog.text \
+           WHEN pg_catalog.jsonb_typeof(detail) = 'object' THEN (SELECT pg_catalog.jsonb_object_agg(facts.key, facts.value) \
+             FROM pg_catalog.jsonb_each(detail) facts WHERE pg_catalog.jsonb_typeof(facts.value) IN \
+             ('string', 'number', 'boolean') AND pg_catalog.length(facts.value::pg_catalog.text) < 200)::pg_catalog.text END \
+         FROM (SELECT j.*, pg_catalog.min(at) OVER (PARTITION BY run) AS schemagate_began FROM {TABLE} j WHERE history = {} \
+           ORDER BY id DESC{limit}) last ORDER BY id",
         quote_literal(history)
     )
 }

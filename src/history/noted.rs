@@ -32,11 +32,22 @@ pub async fn noted(
     params: &Params,
     migrations: &[Migration],
 ) -> Result<HashMap<String, Noted>, Error> {
+    let (noted, _) = noted_and_repaired(client, params, migrations).await?;
+    Ok(noted)
+}
+
+/// The same with the last repair of anything in this history (0: none): after one, what failed may run again.
+pub async fn noted_and_repaired(
+    client: &Client,
+    params: &Params,
+    migrations: &[Migration],
+) -> Result<(HashMap<String, Noted>, i64), Error> {
     let table = &params.table;
     let questions = format!(
-        "{};{}",
+        "{};{};{}",
         journal::applied_sql(table),
-        journal::failed_sql(table)
+        journal::failed_sql(table),
+        journal::repaired_sql(table)
     );
     let (sql, offset) = match &params.role {
         Some(role) => (
@@ -49,13 +60,17 @@ pub async fn noted(
         None => (questions, 0),
     };
     let mut reply = wire::query(client, &sql).await;
-    let answer = (|| Ok((reply.rows(offset)?, reply.rows(offset + 1)?)))();
+    let answer = (|| {
+        let (applied, failed) = (reply.rows(offset)?, reply.rows(offset + 1)?);
+        Ok((applied, failed, reply.scalar(offset + 2)?))
+    })();
     if answer.is_err() && params.role.is_some() {
         // The first error matters.
         let _ = wire::execute(client, "ROLLBACK").await;
     }
-    let (applied, failed) = answer.map_err(Error::Database)?;
-    Ok(collect(applied, failed, migrations))
+    let (applied, failed, repaired) = answer.map_err(Error::Database)?;
+    let repaired = repaired.and_then(|id| id.parse().ok()).unwrap_or(0);
+    Ok((collect(applied, failed, migrations), repaired))
 }
 
 fn collect(

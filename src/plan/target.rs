@@ -29,7 +29,10 @@ pub fn resolve_target(migrations: &[Migration], target: &str) -> Result<usize, U
         .collect();
     match fits.as_slice() {
         [one] => Ok(*one),
-        [] => Err(unknown(target, nearest(migrations, target), false)),
+        [] => {
+            let versions = migrations.iter().map(|m| m.version.as_str());
+            Err(unknown(target, nearest(versions, target), false))
+        }
         several => {
             let versions = several.iter().filter_map(|index| migrations.get(*index));
             let versions = versions.map(|m| m.version.clone()).collect();
@@ -38,7 +41,8 @@ pub fn resolve_target(migrations: &[Migration], target: &str) -> Result<usize, U
     }
 }
 
-fn is_meant(version: &str, target: &str) -> bool {
+/// Whether a text means a version: a number by its value, or the beginning of its name.
+pub fn is_meant(version: &str, target: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if is_number(version) && is_number(target) {
         return version.trim_start_matches('0') == target.trim_start_matches('0');
@@ -49,15 +53,16 @@ fn is_meant(version: &str, target: &str) -> bool {
             .is_some_and(|rest| rest.starts_with(['_', '-', '.']))
 }
 
-fn nearest(migrations: &[Migration], target: &str) -> Vec<String> {
-    let mut near: Vec<(f64, &str)> = migrations
-        .iter()
-        .map(|m| (strsim::jaro_winkler(&m.version, target), m.version.as_str()))
+/// The three names that come nearest to what was typed.
+pub fn nearest<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Vec<String> {
+    let mut near: Vec<(f64, &str)> = names
+        .map(|name| (strsim::jaro_winkler(name, typed), name))
         .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    near.dedup();
     near.into_iter()
         .take(3)
-        .map(|(_, version)| version.to_owned())
+        .map(|(_, name)| name.to_owned())
         .collect()
 }
 

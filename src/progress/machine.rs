@@ -37,6 +37,8 @@ pub struct Machine {
     cursor: usize,
     /// What tells the rows of the last look from others.
     fingerprint: Option<u64>,
+    /// The last repair at that time.
+    repaired: i64,
     /// A failure that is in the journal, and that an operator may have cured by granting a privilege.
     lacks_privilege: bool,
 }
@@ -47,6 +49,8 @@ struct Ended {
     told: Told,
     /// The rows at that time.
     fingerprint: Option<u64>,
+    /// The last repair at that time.
+    repaired: i64,
 }
 
 // === impl Machine ===
@@ -63,6 +67,7 @@ impl Machine {
             ended: None,
             cursor: 0,
             fingerprint: None,
+            repaired: 0,
             lacks_privilege: false,
         }
     }
@@ -210,13 +215,15 @@ impl Machine {
             conflicts,
             version,
             fingerprint,
+            repaired,
             holder,
             lacks_privilege,
         } = seen;
         self.checked(now);
-        self.forget_ended(&status, fingerprint);
+        self.forget_ended(&status, fingerprint, repaired);
         self.mark_own_failure(&mut status);
         self.fingerprint = Some(fingerprint);
+        self.repaired = repaired;
         self.lacks_privilege = lacks_privilege;
         self.progress.version = version;
         self.progress.holder = holder.filter(|_| status.state == "pending");
@@ -253,20 +260,22 @@ impl Machine {
     }
 
     /// What no longer matters of the last run.
-    fn forget_ended(&mut self, status: &Status, fingerprint: u64) {
+    fn forget_ended(&mut self, status: &Status, fingerprint: u64, repaired: i64) {
         let Some(ended) = &self.ended else {
             return;
         };
-        let matters = match &ended.cause {
-            Cause::Transient | Cause::Held | Cause::Surroundings => {
-                status.migrations.iter().any(is_open)
-            }
-            Cause::Migration(failed) => {
-                let mut lines = status.migrations.iter();
-                lines.any(|line| line.version == *failed && is_open(line))
-            }
-            Cause::History(_) => ended.fingerprint == Some(fingerprint),
-        };
+        // A person has put something right since, be it elsewhere.
+        let matters = ended.repaired == repaired
+            && match &ended.cause {
+                Cause::Transient | Cause::Held | Cause::Surroundings => {
+                    status.migrations.iter().any(is_open)
+                }
+                Cause::Migration(failed) => {
+                    let mut lines = status.migrations.iter();
+                    lines.any(|line| line.version == *failed && is_open(line))
+                }
+                Cause::History(_) => ended.fingerprint == Some(fingerprint),
+            };
         if !matters {
             self.ended = None;
         }
@@ -409,6 +418,7 @@ impl Machine {
             cause,
             told,
             fingerprint: self.fingerprint,
+            repaired: self.repaired,
         });
         if let Some(mut schema) = self.progress.schema.take() {
             let status = Arc::make_mut(&mut schema);

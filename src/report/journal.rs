@@ -62,21 +62,26 @@ impl Notes {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// The table for people.
+    /// The table for people: a line for each row, the newest last.
     pub fn table(&self) -> String {
         if self.journal.is_empty() {
             return format!("the journal has nothing about {}", self.history);
         }
-        let mut rows =
-            vec![["AT", "EVENT", "VERSION", "TOOK", "ACTOR", "DETAIL"].map(str::to_owned)];
+        let head = [
+            "AT", "RUN", "EVENT", "VERSION", "TOOK", "ACTOR", "APP", "WHAT",
+        ];
+        let mut rows = vec![head.map(str::to_owned)];
         rows.extend(self.journal.iter().map(|note| {
+            let text = |text: &Option<String>| text.as_deref().map(plain).unwrap_or_default();
             [
-                note.at.clone(),
-                note.event.clone(),
+                to_the_second(&note.at),
+                note.run.chars().take(8).collect(),
+                plain(&note.event),
                 note.subject(),
                 note.duration_ms.map(short).unwrap_or_default(),
-                note.actor.clone().unwrap_or_default(),
-                note.more(),
+                text(&note.actor),
+                text(&note.app_version),
+                note.what(),
             ]
         }));
         align(&rows)
@@ -104,28 +109,83 @@ impl Note {
     }
 
     fn subject(&self) -> String {
-        let version = self.version.clone().unwrap_or_default();
+        let version = self.version.as_deref().map(plain).unwrap_or_default();
         match self.statement {
             Some(statement) => format!("{version} piece {statement}"),
             None => version,
         }
     }
 
-    /// What tells most in a few words: the end of a run, the message of a failure, the position to go back to.
-    fn more(&self) -> String {
-        let told = |key: &str| {
-            let value = self.detail.as_ref()?.get(key)?.as_str()?;
-            Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
-        };
-        let words = [
-            told("outcome"),
-            told("message"),
-            self.wal.as_ref().map(|wal| format!("wal {wal}")),
-            self.app_version
-                .as_ref()
-                .map(|version| format!("application {version}")),
-        ];
-        words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    /// What tells most in a few words: the end of a run, the message of a failure, who approved and why, the position
+    /// to go back to. Of an event that a later release brings, what is plain in it.
+    fn what(&self) -> String {
+        let facts = self.detail.as_ref().and_then(Value::as_object);
+        let told = |key: &str| facts?.get(key).and_then(scalar);
+        let mut words: Vec<String> = ["outcome", "message", "what"]
+            .into_iter()
+            .filter_map(told)
+            .collect();
+        words.extend(told("by").map(|by| format!("by {by}")));
+        words.extend(told("reason").map(|reason| format!("because: {reason}")));
+        let others = facts
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !TOLD.contains(&key.as_str()) && self.event != "intent");
+        for (key, value) in others {
+            let inner = value.as_object().into_iter().flatten();
+            let inner = inner.filter_map(|(name, value)| Some((name, scalar(value)?)));
+            match scalar(value) {
+                Some(value) => words.push(format!("{} {value}", key.replace('_', " "))),
+                None => words.extend(inner.map(|(name, value)| {
+                    format!(
+                        "{} {} {value}",
+                        key.replace('_', " "),
+                        name.replace('_', " ")
+                    )
+                })),
+            }
+        }
+        words.extend(self.wal.as_ref().map(|wal| format!("wal {wal}")));
+        words.join(", ")
+    }
+}
+
+/// What has its own place among the words, or says to a person what another says already.
+const TOLD: [&str; 7] = [
+    "outcome", "message", "what", "by", "reason", "sqlstate", "place",
+];
+
+/// How long a value is shown.
+const SHOWN_CHARS: usize = 200;
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(plain(text)),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// In one line, without what a terminal would obey: anybody who may write the journal may have written this.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(SHOWN_CHARS)
+        .collect()
+}
+
+/// Without the fraction of a second.
+fn to_the_second(at: &str) -> String {
+    match at.split_once('.') {
+        Some((second, rest)) => {
+            let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{}{}", plain(second), plain(zone))
+        }
+        None => plain(at),
     }
 }
 
@@ -140,43 +200,123 @@ mod tests {
             .collect()
     }
 
+    /// Event, version, and detail.
+    fn note(event: &str, version: Option<&str>, detail: Option<&str>) -> Row {
+        row([
+            Some("2026-01-01 00:00:01.123456+00"),
+            Some("1a2b3c4d-0000-0000-0000-000000000000"),
+            Some(event),
+            version,
+            None,
+            None,
+            Some("app@pod"),
+            None,
+            None,
+            detail,
+        ])
+    }
+
     #[test]
     fn notes_are_told_in_a_line_each() {
-        let rows = [
-            row([
-                Some("2026-01-01 00:00:00+00"),
-                Some("r"),
-                Some("run_started"),
-                None,
-                None,
-                None,
-                Some("app@pod"),
-                Some("1.2"),
-                Some("0/1A"),
-                None,
-            ]),
-            row([
-                Some("2026-01-01 00:00:01+00"),
-                Some("r"),
-                Some("failed"),
-                Some("0002"),
-                Some("3"),
-                Some("1500"),
-                Some("app"),
-                None,
-                None,
-                Some("{\"message\": \"no\\n such\"}"),
-            ]),
-        ];
-        let notes = Notes::from_rows("schemagate.history", &rows);
+        let mut started = note(
+            "run_started",
+            None,
+            Some(r#"{"schemagate": "0.1.0", "restore_point": "sg_1"}"#),
+        );
+        started[7] = Some("1.2".to_owned());
+        started[8] = Some("0/1A".to_owned());
+        let mut failed = note(
+            "failed",
+            Some("0002"),
+            Some(r#"{"message": "no\n such", "sqlstate": "42P01"}"#),
+        );
+        failed[4] = Some("3".to_owned());
+        failed[5] = Some("1500".to_owned());
+        let notes = Notes::from_rows("schemagate.history", &[started, failed]);
+        let printed = notes.table();
+        let lines: Vec<Vec<&str>> = printed
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|cell| !cell.is_empty())
+                    .collect()
+            })
+            .collect();
         assert_eq!(
-            notes.table(),
-            "AT                      EVENT        VERSION       TOOK     ACTOR    DETAIL\n\
-             2026-01-01 00:00:00+00  run_started                         app@pod  wal 0/1A, application 1.2\n\
-             2026-01-01 00:00:01+00  failed       0002 piece 3  1s500ms  app      no such\n"
+            lines,
+            [
+                vec![
+                    "AT", "RUN", "EVENT", "VERSION", "TOOK", "ACTOR", "APP", "WHAT"
+                ],
+                vec![
+                    "2026-01-01 00:00:01+00",
+                    "1a2b3c4d",
+                    "run_started",
+                    "app@pod",
+                    "1.2",
+                    "restore point sg_1, schemagate 0.1.0, wal 0/1A"
+                ],
+                vec![
+                    "2026-01-01 00:00:01+00",
+                    "1a2b3c4d",
+                    "failed",
+                    "0002 piece 3",
+                    "1s500ms",
+                    "app@pod",
+                    "no such"
+                ],
+            ]
         );
         let json: Value = serde_json::from_str(&notes.json()).unwrap();
         assert_eq!(json["journal"][1]["detail"]["message"], "no\n such");
+    }
+
+    #[test]
+    fn every_event_says_what_matters_of_it() {
+        for (event, detail, expected) in [
+            ("run_finished", Some(r#"{"outcome": "held"}"#), "held"),
+            (
+                "approved",
+                Some(
+                    r#"{"what": "destructive", "by": "approve in 0004_x.sql", "reason": "unused since May"}"#,
+                ),
+                "destructive, by approve in 0004_x.sql, because: unused since May",
+            ),
+            (
+                "repaired",
+                Some(r#"{"what": "accept-checksum", "before": "aa", "after": "bb"}"#),
+                "accept-checksum, after bb, before aa",
+            ),
+            (
+                "repaired",
+                Some(r#"{"what": "clear-dirty", "before": {"done": 2, "begun": 1}}"#),
+                "clear-dirty, before begun 1, before done 2",
+            ),
+            (
+                "backup",
+                Some(r#"{"message": "pgBackRest 7", "size": 3}"#),
+                "pgBackRest 7, size 3",
+            ),
+            ("intent", Some(r#"{"oid": 5}"#), ""),
+            ("reverted", None, ""),
+            ("fingerprint", Some(r#"{"objects": 12}"#), "objects 12"),
+            (
+                "from the year 2030",
+                Some(r#"{"new": true, "list": [1], "none": null}"#),
+                "new true",
+            ),
+            ("strange", Some("[1, 2]"), ""),
+            ("strange", Some("\"text\""), ""),
+            (
+                "strange",
+                Some(r#"{"message": "\u001b[31mred\u0007"}"#),
+                "[31mred",
+            ),
+        ] {
+            let note = Note::from_row(&note(event, None, detail));
+            assert_eq!(note.what(), expected, "{event} {detail:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,15 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
             info!(%holder, next_look_ms = millis(*next_in), "lock is held elsewhere");
         }
         Event::LockTaken { key } => debug!(key, "lock taken"),
-        Event::RunStarted { wal, at } => info!(wal, at, "run started"),
+        Event::RunStarted {
+            wal,
+            at,
+            restore_point,
+        } => info!(wal, at, restore_point, "run started"),
+        Event::Repaired(mend) => {
+            info!(version = %mend.version, what = mend.kind.word(), "repaired: {}", mend.sentence);
+        }
+        Event::Aside(text) => debug!("{text}"),
         Event::Starting(migration) => {
             debug!(version = %migration.version, path = %migration.path, "applying");
         }

@@ -11,7 +11,7 @@ use crate::{
     migration::Migration,
     plan::{Difference, Plan, State},
     report::log::millis,
-    runner::Done,
+    runner::{Done, Event},
 };
 
 /// What a run has done, filled in on the way so that a failed run tells it too.
@@ -42,6 +42,15 @@ pub struct Summary {
     /// What this run undid, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reverted: Vec<AppliedLine>,
+    /// What `baseline` marked as applied, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub baselined: Vec<String>,
+    /// What `repair` did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaired: Option<RepairedLine>,
+    /// Where the server stood before the first migration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
     /// What is left to run.
     pub pending: Vec<String>,
     /// The migration that a gate holds, and with it all behind it.
@@ -102,6 +111,27 @@ pub struct HeldLine {
     pub reason: String,
     /// The line or variable that lets it through.
     pub let_through: String,
+}
+
+/// A repair.
+#[derive(Debug, Clone, Serialize)]
+pub struct RepairedLine {
+    /// The flag.
+    pub what: &'static str,
+    /// The migration, or how the row is called.
+    pub version: String,
+}
+
+/// What a person could go back to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Restore {
+    /// The position in the write-ahead log.
+    pub wal: String,
+    /// The server's time.
+    pub at: String,
+    /// The name of a restore point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The command of `exec`.
@@ -189,6 +219,47 @@ impl Summary {
             reason: held.reason.clone(),
             let_through: held.let_through.clone(),
         });
+    }
+
+    /// Notes what a run says of its beginning, and a repair.
+    pub fn began(&mut self, event: &Event<'_>) {
+        match event {
+            Event::RunStarted {
+                wal,
+                at,
+                restore_point,
+            } => {
+                self.restore = Some(Restore {
+                    wal: (*wal).to_owned(),
+                    at: (*at).to_owned(),
+                    name: restore_point.map(str::to_owned),
+                });
+            }
+            Event::Repaired(mend) => {
+                self.repaired = Some(RepairedLine {
+                    what: mend.kind.word(),
+                    version: mend.version.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The settings of a recovery to the state before the run, where it failed and something of it may be committed.
+    ///
+    /// <https://www.postgresql.org/docs/current/runtime-config-wal.html#RUNTIME-CONFIG-WAL-RECOVERY-TARGET>
+    pub fn way_back(&self, error: &Error) -> Option<String> {
+        let Restore { wal, at, name } = self.restore.as_ref()?;
+        let wrote = !self.applied.is_empty() || error.may_have_written();
+        // What is held is no failure: nobody wants to go back from there.
+        if !wrote || error.exit_status() == ExitStatus::Held {
+            return None;
+        }
+        let before = format!("recovery_target_lsn = '{wal}', the state of {at}");
+        Some(match name {
+            Some(name) => format!("recovery_target_name = '{name}', or {before}"),
+            None => before,
+        })
     }
 
     /// Notes the end.

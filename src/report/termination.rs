@@ -9,17 +9,25 @@ use crate::error::Error;
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 pub const PATH: &str = "/dev/termination-log";
 
+/// How the line begins that names what to restore to.
+const TO_GO_BACK: &str = "to go back: ";
+
 /// The kubelet reads no more than this.
 const MAX_BYTES: usize = 4096;
 
-/// One line of what happened, one of what to do, and the place in the file.
-pub fn message(error: &Error) -> String {
+/// One line of what happened, one of what to do, one of what a person could go back to, and the place in the file.
+pub fn message(error: &Error, back: Option<&str>) -> String {
     let mut text = format!(
         "schemagate: exit {}: {}\nwhat to do: {}\n",
         error.exit_status().code(),
         one_line(&error.what()),
         one_line(&error.next_step())
     );
+    if let Some(back) = back {
+        for part in [TO_GO_BACK, &one_line(back), "\n"] {
+            text.push_str(part);
+        }
+    }
     if let Some(block) = error.block() {
         text.push_str(&block);
         text.push('\n');
@@ -40,7 +48,7 @@ pub fn write(message: &str) {
 }
 
 /// The end of a run in the log's own form: two lines of text, or one JSON object each.
-pub fn print(error: &Error, json: bool) {
+pub fn print(error: &Error, back: Option<&str>, json: bool) {
     let mut lines = vec![
         format!(
             "exit {}: {}",
@@ -49,6 +57,7 @@ pub fn print(error: &Error, json: bool) {
         ),
         format!("what to do: {}", one_line(&error.next_step())),
     ];
+    lines.extend(back.map(|back| format!("{TO_GO_BACK}{}", one_line(back))));
     if !json && let Some(block) = error.block() {
         lines.insert(1, block);
     }
@@ -89,8 +98,21 @@ mod tests {
             what: "a\nb".into(),
             next: "ü".repeat(5000),
         };
-        let message = message(&error);
+        let message = message(&error, None);
         assert!(message.starts_with("schemagate: exit 2: a b\nwhat to do: ü"));
         assert!(message.len() <= MAX_BYTES);
+    }
+
+    #[test]
+    fn what_to_go_back_to_has_a_line_of_its_own() {
+        let error = Error::Refused {
+            what: "a".into(),
+            next: "b".into(),
+        };
+        let message = message(&error, Some("recovery_target_name = 'x'"));
+        assert!(
+            message.ends_with("what to do: b\nto go back: recovery_target_name = 'x'\n"),
+            "{message}"
+        );
     }
 }

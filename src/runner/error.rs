@@ -8,6 +8,7 @@ use crate::{
     gate::Held,
     history,
     lock::Holder,
+    mend,
     plan::{self, Conflict},
     preflight::Finding,
     problem::Problem,
@@ -38,6 +39,8 @@ pub enum Error {
     Unproved(source::Error),
     /// What is known to fail; nothing was written. Not empty.
     Preflight(Vec<Finding>),
+    /// A repair does not apply.
+    Mend(Box<mend::Refusal>),
     /// A gate holds a migration. What stands before it was applied.
     Held(Box<Held>),
     /// A migration was not applied.

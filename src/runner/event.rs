@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{apply::SqlFailure, connect, lock::Holder, migration::Migration, plan::Plan};
+use crate::{
+    apply::SqlFailure, connect, lock::Holder, mend::Mend, migration::Migration, plan::Plan,
+};
 
 /// What happens during a run.
 #[derive(Debug)]
@@ -23,12 +25,14 @@ pub enum Event<'a> {
         /// The key.
         key: i64,
     },
-    /// The first write is about to happen.
+    /// The first migration is about to happen.
     RunStarted {
         /// The WAL position, to which a person may want to go back.
         wal: &'a str,
         /// The server's time.
         at: &'a str,
+        /// A restore point of this name stands there.
+        restore_point: Option<&'a str>,
     },
     /// A migration is about to be sent.
     Starting(&'a Migration),
@@ -62,6 +66,10 @@ pub enum Event<'a> {
         /// What was under way.
         version: Option<&'a str>,
     },
+    /// The history was put right.
+    Repaired(&'a Mend),
+    /// A remark for who looks closely.
+    Aside(&'a str),
     /// A warning for a person.
     Warning(&'a str),
     /// A remark on the way.

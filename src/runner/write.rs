@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Done, Error, Event, Runner, Task, facts, gates::Gated, of_own, undo::Downs};
+use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own, undo::Downs};
 use crate::{
     apply::{self, Applier, Direction, Failure, Frame, Job},
     bootstrap::{self, Ground},
@@ -12,16 +12,10 @@ use crate::{
         Snapshot,
         journal::{Entry, Kind},
     },
-    migration::{TransactionMode, quote_literal},
+    migration::TransactionMode,
     plan::Plan,
     sql::risk::Release,
-    wire,
 };
-
-/// Where the server stands in its log, and when.
-///
-/// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP>
-const WHERE_IN_WAL: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, pg_catalog.clock_timestamp()::pg_catalog.text";
 
 /// Where a run works, and on what ground.
 pub(super) struct Work<'a> {
@@ -62,11 +56,13 @@ impl Runner<'_> {
             )
             .map_err(Error::Prepare)?;
             bootstrap::refuse_foreign(session.client(), &self.params.history, snapshot).await?;
-            if !self.params.rehearsal {
-                gated = self.ask_gates(session, snapshot, &mut jobs).await?;
-            }
+            gated = self.ask_gates(session, snapshot, &mut jobs).await?;
             self.preflight(session, snapshot, &jobs, &frame).await?;
         }
+        let building = gated.facts.as_ref().map(|facts| facts.bootstrap);
+        let point = self
+            .restore_point(session, snapshot, &jobs, building)
+            .await?;
         let ground = bootstrap::lay(
             session.client(),
             self.source,
@@ -78,9 +74,15 @@ impl Runner<'_> {
         )
         .await?;
         if !self.started {
-            let building = gated.facts.as_ref().map(|facts| facts.bootstrap);
-            self.note_start(session, snapshot, &frame, ground.journal, building)
-                .await?;
+            self.note_start(
+                session,
+                snapshot,
+                &frame,
+                ground.journal,
+                building,
+                point.as_ref(),
+            )
+            .await?;
         }
         if !ground.journal && jobs.iter().any(Job::needs_journal) {
             return Err(Error::Apply(apply::journal_needed(
@@ -105,6 +107,8 @@ impl Runner<'_> {
             }
             Task::Down(_) => self.apply(&work, &mut jobs, downs.as_ref()).await,
             Task::Baseline => self.mark(session, plan, &frame, &ground).await,
+            // Has its own way: see `repair`.
+            Task::Repair(_) => Ok(()),
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
             self.note_fingerprint(session).await;
@@ -245,50 +249,6 @@ impl Runner<'_> {
                 elapsed: Duration::ZERO,
             });
         }
-        Ok(())
-    }
-
-    /// The start of the run, once, with the WAL position to go back to. `building` says whether the database is being
-    /// built from nothing, where that is known.
-    async fn note_start(
-        &mut self,
-        session: &Session,
-        snapshot: &Snapshot,
-        frame: &Frame,
-        journal: bool,
-        building: Option<bool>,
-    ) -> Result<(), Error> {
-        let mut sql = WHERE_IN_WAL.to_owned();
-        let asks = building.is_none() && snapshot.rows.is_empty();
-        if asks {
-            sql.push_str(", ");
-            sql.push_str(&facts::tables_sql(&self.params.history.table));
-        }
-        let mut reply = wire::query(session.client(), &sql).await;
-        let rows = reply.rows(0).map_err(of_own)?;
-        let text = |column: usize| rows.first()?.get(column)?.as_deref();
-        (self.on_event)(Event::RunStarted {
-            wal: text(0).unwrap_or_default(),
-            at: text(1).unwrap_or_default(),
-        });
-        let migrates = self.params.task == Task::Migrate;
-        self.building = migrates && building.unwrap_or(asks && text(2).is_none());
-        if journal {
-            let author = &self.params.author;
-            let mut sql = author.insert_sql(&Entry::of(Kind::RunStarted));
-            if self.building {
-                let last = self.attempted.last();
-                let detail = serde_json::json!({ "to": last }).to_string();
-                let detail = format!("{}::pg_catalog.jsonb", quote_literal(&detail));
-                let mut entry = Entry::of(Kind::Bootstrap);
-                entry.detail = Some(&detail);
-                sql = format!("{sql};{}", author.insert_sql(&entry));
-            }
-            bootstrap::fenced(session.client(), frame, &self.params.limits, &sql)
-                .await
-                .map_err(of_own)?;
-        }
-        self.started = true;
         Ok(())
     }
 

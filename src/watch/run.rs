@@ -210,8 +210,13 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
                 next: "look at the server and its log".to_owned(),
             }));
         }
-        // Who has the lock may yet be held by a gate; a sidecar undoes nothing.
-        Event::LockTaken { .. } | Event::Reverted { .. } | Event::Warning(_) | Event::Note(_) => {}
+        // Who has the lock may yet be held by a gate; a sidecar undoes and repairs nothing.
+        Event::LockTaken { .. }
+        | Event::Reverted { .. }
+        | Event::Repaired(_)
+        | Event::Warning(_)
+        | Event::Note(_)
+        | Event::Aside(_) => {}
     }
 }
 

@@ -9,7 +9,9 @@
 mod harness;
 
 mod apply;
+mod audit;
 mod bad_input;
+mod baseline;
 mod config;
 mod conflicts;
 mod connect;
@@ -32,6 +34,8 @@ mod preflight;
 mod probe;
 mod quit;
 mod readme;
+mod repair;
+mod restore;
 mod run;
 mod self_check;
 mod session_state;

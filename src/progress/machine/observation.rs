@@ -30,6 +30,8 @@ pub struct Seen {
     pub version: Option<String>,
     /// What tells these rows from others.
     pub fingerprint: u64,
+    /// The last repair that the journal knows of; another one means that a person has put something right.
+    pub repaired: i64,
     /// Who holds the lock, where somebody does and it was asked.
     pub holder: Option<String>,
     /// Every journalled failure among the needed migrations is for want of a privilege.
@@ -116,6 +118,7 @@ impl Seen {
                 .newest
                 .and_then(|index| Some(status.migrations.get(index)?.version.clone())),
             fingerprint,
+            repaired: 0,
             holder: None,
             status,
         }

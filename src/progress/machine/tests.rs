@@ -102,6 +102,7 @@ fn seen(words: &'static str, conflicts: &[&str], holder: Option<&str>) -> Observ
         fingerprint: applied.iter().filter(|applied| **applied).count() as u64,
         applied,
         conflicts,
+        repaired: 0,
         holder: holder.map(str::to_owned),
         lacks_privilege: false,
         status,

@@ -50,6 +50,8 @@ pub(super) struct Known {
     /// The history table was there.
     exists: bool,
     fingerprint: u64,
+    /// The last repair that the journal knows of.
+    repaired: i64,
     /// The journal is there and not for this role to read.
     journal_denied: bool,
 }
@@ -112,7 +114,8 @@ impl Look<'_> {
         if plan.is_current() {
             known.fingerprint = fingerprint;
             // Ready without a further round trip; how long each took is asked for later.
-            let seen = self.seen(&plan, &rows, database, &HashMap::new(), fingerprint);
+            let nothing = (HashMap::new(), known.repaired);
+            let seen = self.seen(&plan, &rows, database, &nothing, fingerprint);
             return Ok(Some((Looked::Seen(Box::new(seen)), Details::Wanted)));
         }
         if depth == Depth::Follow && plan.conflicts.is_empty() {
@@ -138,17 +141,20 @@ impl Look<'_> {
         let fingerprint = fingerprint(snapshot.shape, &snapshot.rows);
         let denied = known.as_ref().is_some_and(|known| known.journal_denied);
         let noted = self.noted(&snapshot, denied).await?;
+        let before = known.as_ref().map_or(0, |known| known.repaired);
+        let denied = noted.is_none();
+        let noted = noted.unwrap_or((HashMap::new(), before));
         *known = Some(Known {
             database: snapshot.database.clone(),
             exists: snapshot.shape.is_some(),
             fingerprint,
-            journal_denied: noted.is_none(),
+            repaired: noted.1,
+            journal_denied: denied,
         });
         let plan = match runner::plan_of(self.source, &snapshot, policy) {
             Ok(plan) => plan,
             Err(error) => return Ok(Looked::NoHistory(error)),
         };
-        let noted = noted.unwrap_or_default();
         let rows = &snapshot.rows;
         let mut seen = self.seen(&plan, rows, snapshot.database.clone(), &noted, fingerprint);
         if seen.status.state == "pending" {
@@ -162,7 +168,7 @@ impl Look<'_> {
         plan: &Plan,
         rows: &[Applied],
         database: String,
-        noted: &HashMap<String, Noted>,
+        (noted, repaired): &(HashMap<String, Noted>, i64),
         fingerprint: u64,
     ) -> Seen {
         let status = Status::new(
@@ -174,27 +180,33 @@ impl Look<'_> {
             rows,
             noted,
         );
-        Seen::new(status, plan, fingerprint, |version| {
+        let seen = Seen::new(status, plan, fingerprint, |version| {
             noted
                 .get(version)
                 .is_some_and(|noted| noted.lacks_privilege)
-        })
+        });
+        Seen {
+            repaired: *repaired,
+            ..seen
+        }
     }
 
-    /// What the journal knows; `None` where it is there and may not be read.
+    /// What the journal knows, with the last repair; `None` where it is there and may not be read.
     async fn noted(
         &self,
         snapshot: &Snapshot,
         denied: bool,
-    ) -> Result<Option<HashMap<String, Noted>>, tokio_postgres::Error> {
+    ) -> Result<Option<(HashMap<String, Noted>, i64)>, tokio_postgres::Error> {
         match snapshot.journal {
-            Journal::NoSchema | Journal::NoTable => return Ok(Some(HashMap::new())),
+            Journal::NoSchema | Journal::NoTable => return Ok(Some((HashMap::new(), 0))),
             Journal::Denied if denied => return Ok(None),
             // Who may not write may be allowed to read.
             Journal::Denied | Journal::Usable => {}
         }
         let migrations = &self.source.migrations;
-        match history::noted(self.session.client(), &self.params.history, migrations).await {
+        let asking =
+            history::noted_and_repaired(self.session.client(), &self.params.history, migrations);
+        match asking.await {
             Ok(noted) => Ok(Some(noted)),
             Err(history::Error::Database(error)) if classify(&error) != Class::Statement => {
                 Err(error)

@@ -47,6 +47,7 @@ pub(super) fn seen(marker: &Marker, found: MarkerState, database: String) -> See
         applied: vec![done],
         conflicts: Vec::new(),
         fingerprint: u64::from(done),
+        repaired: 0,
         holder: None,
         lacks_privilege: false,
         status,

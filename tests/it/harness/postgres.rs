@@ -185,7 +185,13 @@ impl Server {
         fs::write(&path, before + text).expect("a file of the server");
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder of its programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
