@@ -154,6 +154,10 @@ pub async fn run(
     targets: &mut [Target<'_>],
     stop: &Stop,
 ) -> Result<Traced, Error> {
+    // What takes time and needs no lock comes before; the small ones behind it are in memory already.
+    if let Some(first) = targets.first_mut() {
+        first.job.load(params.source).map_err(own)?;
+    }
     let canceller = session.canceller();
     let cancel = || {
         let canceller = canceller.clone();

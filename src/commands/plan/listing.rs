@@ -50,6 +50,7 @@ impl Listing {
             Mode::Transaction => "transaction",
             Mode::Pieces(_) => "pieces",
         };
+        let is_kept = job.script().is_ok();
         job.load(source)?;
         let script = job.script()?;
         let mut search_path = None;
@@ -76,7 +77,9 @@ impl Listing {
                 step.statements.push(line);
             }
         }
-        job.unload();
+        if !is_kept {
+            job.unload();
+        }
         Ok(step)
     }
 
