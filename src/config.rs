@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::drift::Patterns;
 use crate::gate;
 use crate::http;
 use crate::migration::{
@@ -83,6 +84,10 @@ pub struct Config {
     pub require_current: bool,
     /// `SCHEMAGATE_EXEC_ONCE`.
     pub exec_once: Option<String>,
+    /// `SCHEMAGATE_VERIFY_DIR`.
+    pub verify_dir: Option<PathBuf>,
+    /// `SCHEMAGATE_DRIFT_IGNORE`.
+    pub drift_ignore: Patterns,
     /// What the sidecar and who asks it need.
     pub serving: Serving,
     /// `SCHEMAGATE_PUSHGATEWAY_URL`.
@@ -244,6 +249,10 @@ impl Reader<'_> {
             auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),
             require_current: self.boolean("REQUIRE_CURRENT", raw.require_current),
             exec_once: raw.exec_once,
+            verify_dir: raw.verify_dir.map(PathBuf::from),
+            drift_ignore: self
+                .read("DRIFT_IGNORE", raw.drift_ignore, Patterns::parse)
+                .unwrap_or_default(),
             serving,
             pushgateway_url: self.read("PUSHGATEWAY_URL", raw.pushgateway_url, values::http_url),
             quit_url: self.read("QUIT_URL", raw.quit_url, values::http_url),

@@ -43,6 +43,13 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// `verify` has found something.
+    Mismatch {
+        /// What.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A needed migration failed in SQL, in this process or another.
     Failed {
         /// Which, and how.
@@ -75,6 +82,7 @@ impl Error {
             Self::NoJournal => ExitStatus::Refused,
             Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Mismatch { .. } => ExitStatus::History,
             Self::Failed { .. } => ExitStatus::Sql,
             Self::System(_) => ExitStatus::Bug,
         }
@@ -94,6 +102,7 @@ impl Error {
             }
             Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
             Self::Behind { what, .. }
+            | Self::Mismatch { what, .. }
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
             | Self::System(what) => what.clone(),
@@ -114,9 +123,10 @@ impl Error {
                 "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
                     .to_owned()
             }
-            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
-                next.clone()
-            }
+            Self::Behind { next, .. }
+            | Self::Mismatch { next, .. }
+            | Self::Failed { next, .. }
+            | Self::Refused { next, .. } => next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

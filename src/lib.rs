@@ -19,6 +19,7 @@
 //! | [`migration`], [`problem`], [`duration`] | the vocabulary | yes |
 //! | [`sql`] | statements, directives, places of errors | yes |
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
+//! | [`drift`] | what a schema is, and how two differ | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`gate`] | what holds a pending migration back | yes |
 //! | [`wire`] | one simple-query message and its answer | no |
@@ -65,6 +66,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod drift;
 pub mod duration;
 pub mod error;
 pub mod exit;

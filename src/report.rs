@@ -9,3 +9,4 @@ pub mod sarif;
 pub mod status;
 pub mod summary;
 pub mod termination;
+pub mod verify;

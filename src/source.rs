@@ -5,6 +5,7 @@
 //! the gate.
 
 mod archive;
+mod assertions;
 mod checksum;
 mod classic;
 mod detect;
@@ -13,6 +14,8 @@ mod facts;
 mod folder;
 mod plain;
 mod v1;
+
+pub use assertions::{Assertion, assertions};
 
 use crate::exit::ExitStatus;
 use crate::formats::Format;

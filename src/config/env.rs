@@ -25,6 +25,7 @@ raw_settings! {
     slow_threshold, ahead, out_of_order, checksum, dry_run, log_format, log, allow, approve,
     app_version, require_backup, restore_point, auto_migrate, require_current,
     exec_once, listen, detail, poll_interval, watch, on_failure, pushgateway_url, quit_url,
+    verify_dir, drift_ignore,
 }
 
 /// The settings of `vars` with defaults filled in.

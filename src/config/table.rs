@@ -35,6 +35,12 @@ const LOCKS: &[&str] = &[
 ];
 /// Everything that waits for locks of tables.
 const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];
+/// Everything that runs statements of the user's.
+const RUNS_SQL: &[&str] = &["migrate", "sidecar", "run", "validate", "down", "verify"];
+/// Everything that waits for locks of tables inside a transaction.
+const WAITS_FOR_TABLES: &[&str] = &[
+    "migrate", "baseline", "sidecar", "run", "repair", "down", "verify",
+];
 /// Everything that runs migrations.
 const APPLIES: &[&str] = &["migrate", "sidecar", "run", "validate", "down"];
 /// Everything that writes.
@@ -146,7 +152,7 @@ pub static SETTINGS: [Setting; 43] = [
         "lock-timeout",
         Value("2s"),
         Text("DURATION"),
-        LOCKS_TABLES,
+        WAITS_FOR_TABLES,
         "PostgreSQL's `lock_timeout` for each lock wait inside a transaction; on expiry the migration rolls back and is tried again",
     ),
     row(
@@ -162,7 +168,7 @@ pub static SETTINGS: [Setting; 43] = [
         "statement-timeout",
         Value("0"),
         Text("DURATION"),
-        APPLIES,
+        RUNS_SQL,
         "PostgreSQL's `statement_timeout`; `0` is set too, overriding defaults of role and database",
     ),
     row(
@@ -250,7 +256,7 @@ pub static SETTINGS: [Setting; 43] = [
         "exec-once",
         Unset,
         Text("MARKER"),
-        &["exec", "sidecar", "status", "wait", "run"],
+        &["exec", "sidecar", "status", "wait", "run", "verify"],
         "a marker, say the image's tag: `exec` runs once for it, the others take it as the schema being current",
     ),
     row(
@@ -394,23 +400,21 @@ pub static SETTINGS: [Setting; 43] = [
             }
         },
     ),
-    later(
+    row(
         "SCHEMAGATE_VERIFY_DIR",
         "verify-dir",
         Unset,
         Text("PATH"),
         &["verify"],
-        "your own assertions",
-        told,
+        "a folder with your own assertions: each `*.sql` runs in a read-only transaction and must neither fail nor return a row",
     ),
-    later(
+    row(
         "SCHEMAGATE_DRIFT_IGNORE",
         "drift-ignore",
         Unset,
         Text("PATTERNS"),
         &["verify"],
-        "objects that drift may leave out",
-        told,
+        "objects that `verify` leaves out: `[kind:]schema.name` with `*`, commas between them",
     ),
 ];
 
@@ -454,11 +458,6 @@ const fn with_empty(setting: Setting) -> Setting {
         empty_counts: true,
         ..setting
     }
-}
-
-/// Where nothing would be protected that is not protected anyway, but the user would be surprised.
-fn told(_: &str) -> Unhonoured {
-    Unhonoured::Told
 }
 
 /// Only a list that names every class asks for nothing. The default is told rather than refused: charts spell

@@ -209,6 +209,16 @@ pub fn pieces_sql(table: &TableName, version: &str) -> String {
     )
 }
 
+/// The versions that run in pieces and of which pieces were begun or done since they were last whole.
+pub fn half_there_sql(table: &TableName) -> String {
+    format!(
+        "SELECT DISTINCT j.version FROM {TABLE} j WHERE j.history = {} AND j.event IN ('intent', 'statement_done') \
+         AND NOT EXISTS (SELECT FROM {TABLE} w WHERE w.history = j.history AND w.version = j.version AND w.id > j.id \
+           AND w.event IN ('applied', 'baselined', 'repaired')) ORDER BY 1",
+        quote_literal(&table.to_string())
+    )
+}
+
 /// The last duration and time of each applied migration: version, time, milliseconds.
 pub fn applied_sql(table: &TableName) -> String {
     format!(
@@ -228,12 +238,24 @@ pub fn failed_sql(table: &TableName) -> String {
     )
 }
 
+/// The newest fingerprint of any history in this database: time, history, detail, whether this server wrote the row itself
+/// (a dump's restore writes it in another transaction), and how many migrations and markers were noted after it.
+pub fn fingerprint_sql() -> String {
+    format!(
+        "SELECT j.at::pg_catalog.text, j.history, j.detail::pg_catalog.text, j.xmin::pg_catalog.text = j.detail->>'xid', \
+         (SELECT pg_catalog.count(*) FROM {TABLE} w WHERE w.id > j.id \
+           AND w.event IN ('applied', 'exec_done', 'reverted')) \
+         FROM {TABLE} j WHERE j.event = 'fingerprint' ORDER BY j.id DESC LIMIT 1"
+    )
+}
+
 /// Everything noted about a history, oldest first: time, run, event, version, statement, milliseconds, actor, version of
 /// the application, WAL position, detail.
 pub fn notes_sql(history: &str) -> String {
     format!(
         "SELECT at::pg_catalog.text, run::pg_catalog.text, event, version, statement, duration_ms, actor, app_version, \
-         wal::pg_catalog.text, detail::pg_catalog.text FROM {TABLE} WHERE history = {} ORDER BY id",
+         wal::pg_catalog.text, CASE event WHEN 'fingerprint' THEN NULL ELSE detail::pg_catalog.text END \
+         FROM {TABLE} WHERE history = {} ORDER BY id",
         quote_literal(history)
     )
 }

@@ -87,7 +87,9 @@ impl Runner<'_> {
             Task::Baseline => self.mark(session, plan, &frame, ground).await,
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
-            self.note_fingerprint(session).await;
+            if self.is_whole(&outcome, &jobs) {
+                self.note_fingerprint(session).await;
+            }
             self.note_end(session, word).await;
         }
         outcome
