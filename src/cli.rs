@@ -259,7 +259,7 @@ pub fn parse(
     let mut vars = Vars::new(env);
     // The call of most manifests needs no grammar, which costs as much as reading fifty files.
     let outcome = if args.len() == 2 && args[1] == "migrate" {
-        invocation(Command::Migrate, "migrate", &mut vars)
+        invocation(Command::Migrate, &mut vars)
     } else {
         parse_args(&args, &mut vars)
     };
@@ -281,12 +281,12 @@ fn parse_args(args: &[OsString], vars: &mut Vars) -> Result<Invocation, CliExit>
     lay_over(vars, &matches);
     lay_over(vars, sub);
     let command = command(name, sub, vars)?;
-    invocation(command, name, vars)
+    invocation(command, vars)
 }
 
 /// The settings of a command, or every mistake in them.
-fn invocation(command: Command, name: &str, vars: &mut Vars) -> Result<Invocation, CliExit> {
-    let config = Config::from_vars(vars, name);
+fn invocation(command: Command, vars: &mut Vars) -> Result<Invocation, CliExit> {
+    let config = Config::from_vars(vars);
     let connection = match &config {
         _ if !command.connects() => Ok(None),
         Ok(config) => connection(vars, &config.application_name).map(Some),

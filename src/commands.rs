@@ -85,9 +85,6 @@ fn whole(
     work: impl FnOnce(&mut Summary) -> (Result<Then, Error>, Option<Rest>),
 ) -> ExitStatus {
     let started = Instant::now();
-    for note in &invocation.config.notes {
-        tracing::warn!("{note}");
-    }
     let mut summary = Summary::new(invocation.command.name(), invocation.config.dry_run);
     let (worked, rest) = work(&mut summary);
     let elapsed = started.elapsed();

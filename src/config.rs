@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::drift::Patterns;
 use crate::gate;
 use crate::http;
 use crate::migration::{
@@ -26,7 +27,7 @@ mod vars;
 
 pub use vars::Vars;
 
-use names::{Honour, Kind, SETTINGS, Unhonoured};
+use names::Kind;
 
 /// The settings of one command, typed. In durations `None` is no limit.
 #[derive(Debug, Clone)]
@@ -87,6 +88,10 @@ pub struct Config {
     pub require_current: bool,
     /// `SCHEMAGATE_EXEC_ONCE`.
     pub exec_once: Option<String>,
+    /// `SCHEMAGATE_VERIFY_DIR`.
+    pub verify_dir: Option<PathBuf>,
+    /// `SCHEMAGATE_DRIFT_IGNORE`.
+    pub drift_ignore: Patterns,
     /// What the sidecar and who asks it need.
     pub serving: Serving,
     /// `SCHEMAGATE_PUSHGATEWAY_URL`.
@@ -97,8 +102,6 @@ pub struct Config {
     pub application_name: String,
     /// `SCHEMAGATE_LOG_FORMAT`, `SCHEMAGATE_LOG`.
     pub log: telemetry::Params,
-    /// What the log should say of the settings: what was given and has no effect in this release.
-    pub notes: Vec<String>,
 }
 
 /// `SCHEMAGATE_LOCK_WAIT_TIMEOUT`.
@@ -149,15 +152,13 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0
 // === impl Config ===
 
 impl Config {
-    /// Reads the settings of a command, or tells every mistake.
-    ///
-    /// A setting that asks for protection that this release cannot give is a mistake where `command` would use it.
-    pub fn from_vars(vars: &Vars, command: &str) -> Result<Self, Vec<Problem>> {
+    /// Reads the settings, or tells every mistake.
+    pub fn from_vars(vars: &Vars) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader {
             vars,
             problems: vars.problems(),
         };
-        let config = reader.config(command);
+        let config = reader.config();
         if reader.problems.is_empty() {
             Ok(config)
         } else {
@@ -176,12 +177,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Where a value is wrong a fallback stands in for it; the caller throws the whole away when there is a problem.
-    fn config(&mut self, command: &str) -> Config {
+    fn config(&mut self) -> Config {
         let raw = env::raw(self.vars).unwrap_or_else(|problem| {
             self.problems.push(problem);
             env::RawSettings::default()
         });
-        let notes = self.unhonoured(command);
         let serving = self.serving(&raw);
         let gate = self.gate(&raw);
         Config {
@@ -249,6 +249,10 @@ impl Reader<'_> {
             auto_migrate: self.boolean("AUTO_MIGRATE", raw.auto_migrate),
             require_current: self.boolean("REQUIRE_CURRENT", raw.require_current),
             exec_once: raw.exec_once,
+            verify_dir: raw.verify_dir.map(PathBuf::from),
+            drift_ignore: self
+                .read("DRIFT_IGNORE", raw.drift_ignore, Patterns::parse)
+                .unwrap_or_default(),
             serving,
             pushgateway_url: self.read("PUSHGATEWAY_URL", raw.pushgateway_url, values::http_url),
             quit_url: self.read("QUIT_URL", raw.quit_url, values::http_url),
@@ -266,7 +270,6 @@ impl Reader<'_> {
                     .unwrap_or_default(),
                 no_color: self.vars.get("NO_COLOR").is_some(),
             },
-            notes,
         }
     }
 
@@ -321,31 +324,6 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             require_backup: self.limit("REQUIRE_BACKUP", raw.require_backup.clone()),
         }
-    }
-
-    /// Refuses what asks for protection that would be missing; tells what else has no effect.
-    fn unhonoured(&mut self, command: &str) -> Vec<String> {
-        let mut notes = Vec::new();
-        for setting in SETTINGS.iter().filter(|s| s.commands.contains(&command)) {
-            let (Honour::Later(verdict), Some(value)) =
-                (setting.honour, self.vars.given(setting.name))
-            else {
-                continue;
-            };
-            match verdict(&value) {
-                Unhonoured::Harmless => {}
-                Unhonoured::Told => notes.push(format!(
-                    "{} has no effect in this release",
-                    self.vars.said(setting.name)
-                )),
-                Unhonoured::Refused => self.problem(
-                    setting.name,
-                    value,
-                    "not honoured by this release yet, and what it asks for would be missing; take it away to go on".to_owned(),
-                ),
-            }
-        }
-        notes
     }
 
     fn boolean(&mut self, name: &str, raw: Option<String>) -> bool {

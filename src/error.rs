@@ -44,6 +44,13 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// `verify` has found something.
+    Mismatch {
+        /// What.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A needed migration failed in SQL, in this process or another.
     Failed {
         /// Which, and how.
@@ -87,6 +94,7 @@ impl Error {
             Self::NoJournal => ExitStatus::Refused,
             Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
+            Self::Mismatch { .. } => ExitStatus::History,
             Self::Failed { .. } => ExitStatus::Sql,
             Self::Trace { status, .. } => *status,
             Self::Throwaway(error) => error.status,
@@ -109,6 +117,7 @@ impl Error {
             Self::Throwaway(error) => error.what.clone(),
             Self::NoJournal => "this role may not read schemagate.journal".to_owned(),
             Self::Behind { what, .. }
+            | Self::Mismatch { what, .. }
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
             | Self::Trace { what, .. }
@@ -131,6 +140,7 @@ impl Error {
                     .to_owned()
             }
             Self::Behind { next, .. }
+            | Self::Mismatch { next, .. }
             | Self::Failed { next, .. }
             | Self::Refused { next, .. }
             | Self::Trace { next, .. } => next.clone(),

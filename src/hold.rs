@@ -165,26 +165,36 @@ impl Hold {
 
     /// Ends the transaction, and with it the lock, by `sql`, which contains the `COMMIT`.
     pub async fn end(self, sql: &str) -> Result<(), Unended> {
+        if let Some(session) = self.end_and_keep(sql).await? {
+            session.close().await;
+        }
+        Ok(())
+    }
+
+    /// The same, and the session stays for what follows.
+    pub async fn end_and_keep(mut self, sql: &str) -> Result<Option<Session>, Unended> {
         self.beating.0.abort();
         let outcome = match timeout(END_LIMIT, wire::execute(self.session.client(), sql)).await {
             Ok(reply) => reply.ok().map_err(Unended::Server),
             Err(_) => Err(Unended::NoAnswer),
         };
-        self.close().await;
-        outcome
+        let _ = (&mut self.beating.0).await;
+        let session = Arc::try_unwrap(self.session).ok();
+        match (outcome, session) {
+            (Ok(()), session) => Ok(session),
+            (Err(unended), session) => {
+                if let Some(session) = session {
+                    session.close().await;
+                }
+                Err(unended)
+            }
+        }
     }
 
     /// Ends the transaction without any effect, and with it the lock.
     pub async fn release(self) {
         // The end of the connection does the same.
         let _ = self.end("ROLLBACK").await;
-    }
-
-    async fn close(mut self) {
-        let _ = (&mut self.beating.0).await;
-        if let Ok(session) = Arc::try_unwrap(self.session) {
-            session.close().await;
-        }
     }
 }
 

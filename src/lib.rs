@@ -20,6 +20,7 @@
 //! | [`migration`] | the vocabulary: migrations | yes |
 //! | [`sql`] | statements, directives, places of errors | yes |
 //! | [`formats`] | a room for each tool: its files, its table, its rows, as text and data | yes |
+//! | [`drift`] | what a schema is, and how two differ | yes |
 //! | [`plan`] | what would run, or every conflict | yes |
 //! | [`gate`] | what holds a pending migration back | yes |
 //! | [`mend`] | what `repair` does about a migration, or why it refuses | yes |
@@ -70,6 +71,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod drift;
 pub mod duration;
 pub mod error;
 pub mod exit;

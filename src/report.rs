@@ -11,3 +11,4 @@ pub mod sarif;
 pub mod status;
 pub mod summary;
 pub mod termination;
+pub mod verify;

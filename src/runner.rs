@@ -26,6 +26,7 @@ use std::{
 pub use error::{Error, Interrupted};
 pub use event::Event;
 pub use facts::{candidate, facts_for};
+pub use fingerprint::note_fingerprint;
 use look::{First, first_look};
 pub use look::{
     Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
@@ -309,6 +310,7 @@ impl Runner<'_> {
         let plan = self.plan(&snapshot)?;
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
+            self.note_end_after_loss(session, &snapshot).await;
             return Ok(Step::Finished(plan));
         }
         if snapshot.in_recovery {
@@ -334,6 +336,7 @@ impl Runner<'_> {
         }
         if !needs_writing(&plan, &snapshot, self.source) {
             self.note_fate(&snapshot, &plan);
+            self.note_end_after_loss(session, &snapshot).await;
             return Ok(Step::Finished(plan));
         }
         *self.cancellable.borrow_mut() = Some(session.canceller());

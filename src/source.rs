@@ -5,6 +5,7 @@
 //! the gate.
 
 mod archive;
+mod assertions;
 mod checksum;
 mod classic;
 mod detect;
@@ -14,6 +15,8 @@ mod folder;
 mod plain;
 mod undoing;
 mod v1;
+
+pub use assertions::{Assertion, assertions};
 
 use crate::exit::ExitStatus;
 use crate::formats::Format;

@@ -18,6 +18,8 @@ pub type Row = Vec<Option<String>>;
 pub struct Reply {
     /// The rows of each completed statement, in order; empty when rows were not asked for.
     pub results: Vec<Vec<Row>>,
+    /// How many rows each completed statement had.
+    pub counts: Vec<usize>,
     /// How many statements completed before the error, or all of them.
     pub completed: usize,
     /// The error that ended the message; everything behind it was skipped by the server.
@@ -77,15 +79,19 @@ async fn collect(client: &Client, sql: &str, keep_rows: bool) -> Reply {
     };
     let mut stream = pin!(stream);
     let mut rows = Vec::new();
+    let mut count = 0;
     while let Some(message) = stream.next().await {
         match message {
-            Ok(SimpleQueryMessage::Row(row)) if keep_rows => rows.push(
-                (0..row.len())
-                    .map(|column| row.try_get(column).ok().flatten().map(str::to_owned))
-                    .collect(),
-            ),
+            Ok(SimpleQueryMessage::Row(row)) => {
+                count += 1;
+                if keep_rows {
+                    let cell = |column| row.try_get(column).ok().flatten().map(str::to_owned);
+                    rows.push((0..row.len()).map(cell).collect());
+                }
+            }
             Ok(SimpleQueryMessage::CommandComplete(_)) => {
                 reply.completed += 1;
+                reply.counts.push(std::mem::take(&mut count));
                 if keep_rows {
                     reply.results.push(std::mem::take(&mut rows));
                 }

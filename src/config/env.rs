@@ -25,6 +25,7 @@ raw_settings! {
     slow_threshold, ahead, out_of_order, checksum, dry_run, log_format, log, allow, approve,
     app_version, window, require_gone, require_backup, restore_point, auto_migrate, require_current,
     exec_once, listen, detail, poll_interval, watch, on_failure, pushgateway_url, quit_url,
+    verify_dir, drift_ignore,
 }
 
 /// The settings of `vars` with defaults filled in.
@@ -94,11 +95,11 @@ fn is_numbered_port(tail: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::{Honour, SETTINGS};
+    use super::super::names::SETTINGS;
     use super::*;
 
     #[test]
-    fn every_field_has_its_setting_and_every_honoured_setting_its_field() {
+    fn every_field_has_its_setting_and_every_setting_its_field() {
         let pairs = SETTINGS
             .iter()
             .map(|s| (s.name.to_owned(), s.flag.to_owned()));
@@ -109,7 +110,7 @@ mod tests {
             let setting = SETTINGS.iter().find(|s| s.flag.replace('-', "_") == *field);
             assert_eq!(setting.map(|s| s.flag), value.as_str(), "{field}");
         }
-        for setting in SETTINGS.iter().filter(|s| matches!(s.honour, Honour::Yes)) {
+        for setting in &SETTINGS {
             let field = setting.flag.replace('-', "_");
             assert!(fields.contains_key(&field), "{field}");
         }

@@ -19,8 +19,6 @@ pub struct Setting {
     pub meaning: &'static str,
     /// An empty value means something, instead of "not set".
     pub empty_counts: bool,
-    /// Whether this release does what the setting asks for.
-    pub honour: Honour,
 }
 
 /// A default.
@@ -43,26 +41,6 @@ pub enum Kind {
     Text(&'static str),
     /// May hold a password (a URL): accepted, but never shown.
     Hidden(&'static str),
-}
-
-/// Whether this release does what a setting asks for.
-#[derive(Debug, Clone, Copy)]
-pub enum Honour {
-    /// It does.
-    Yes,
-    /// Not yet; what that means for a given value.
-    Later(fn(&str) -> Unhonoured),
-}
-
-/// What becomes of a value that this release does not honour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unhonoured {
-    /// Nothing is lost by not honouring it.
-    Harmless,
-    /// The log says that it has no effect.
-    Told,
-    /// It asks for protection that would be missing: exit 2.
-    Refused,
 }
 
 /// A variable outside the table: connection secrets that `connect` reads itself.
@@ -176,9 +154,9 @@ pub fn secrets() -> impl Iterator<Item = &'static str> {
 // === impl Setting ===
 
 impl Setting {
-    /// Whether this command uses the setting and this release honours it there.
+    /// Whether this command uses the setting.
     pub fn works_in(&self, command: &str) -> bool {
-        matches!(self.honour, Honour::Yes) && self.commands.contains(&command)
+        self.commands.contains(&command)
     }
 }
 
@@ -289,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_honoured_is_used_by_a_command_of_this_release() {
+    fn every_setting_is_used() {
         for setting in &SETTINGS {
-            let used = setting.commands.iter().any(|name| COMMANDS.contains(name));
+            let mut commands = setting.commands.iter();
             assert!(
-                used || matches!(setting.honour, Honour::Later(_)),
+                commands.any(|name| COMMANDS.contains(name)),
                 "{}",
                 setting.name
             );

@@ -1,6 +1,6 @@
 //! The rows of the settings table.
 
-use super::names::{Honour, Kind, Preset, Setting, Unhonoured};
+use super::names::{Kind, Preset, Setting};
 
 use Kind::{Bool, Hidden, Text};
 use Preset::{Unset, Value, Words};
@@ -15,19 +15,19 @@ const WAITS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "run", "exec", "plan", "verify", "validate", "repair",
     "down", "doctor",
 ];
-/// Everything that compares the folder with the history.
+/// Everything that reads the folder.
 const READS: &[&str] = &[
-    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "validate",
-    "repair", "down",
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "lint", "verify",
+    "validate", "repair", "down", "doctor",
 ];
 /// Everything that names a history, be it for the lock and the journal only.
 const NAMES_HISTORY: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "exec", "plan", "verify",
-    "validate", "repair", "down",
+    "validate", "repair", "down", "doctor",
 ];
 /// Everything that decides which migrations are to run.
 const PLANS: &[&str] = &[
-    "migrate", "status", "wait", "sidecar", "run", "plan", "verify",
+    "migrate", "status", "wait", "sidecar", "run", "plan", "verify", "doctor",
 ];
 /// Everything that takes or leaves what is older than the newest applied.
 const ORDERS: &[&str] = &[
@@ -39,6 +39,12 @@ const LOCKS: &[&str] = &[
 ];
 /// Everything that waits for locks of tables.
 const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];
+/// Everything that runs statements of the user's.
+const RUNS_SQL: &[&str] = &["migrate", "sidecar", "run", "validate", "down", "verify"];
+/// Everything that waits for locks of tables inside a transaction.
+const WAITS_FOR_TABLES: &[&str] = &[
+    "migrate", "baseline", "sidecar", "run", "repair", "down", "verify",
+];
 /// Everything that runs migrations.
 const APPLIES: &[&str] = &["migrate", "sidecar", "run", "validate", "down"];
 /// Everything that writes.
@@ -51,7 +57,7 @@ const EVERYTHING: &[&str] = &[
     "verify", "validate", "repair", "down", "doctor",
 ];
 /// Everything that gates hold back.
-const GATED: &[&str] = &["migrate", "sidecar", "run", "plan", "lint"];
+const GATED: &[&str] = &["migrate", "sidecar", "run", "plan", "doctor"];
 /// What ends by itself.
 const ONE_SHOT: &[&str] = &["migrate", "exec", "verify", "baseline", "down", "wait"];
 
@@ -150,7 +156,7 @@ pub static SETTINGS: [Setting; 43] = [
         "lock-timeout",
         Value("2s"),
         Text("DURATION"),
-        LOCKS_TABLES,
+        WAITS_FOR_TABLES,
         "PostgreSQL's `lock_timeout` for each lock wait inside a transaction; on expiry the migration rolls back and is tried again",
     ),
     row(
@@ -166,7 +172,7 @@ pub static SETTINGS: [Setting; 43] = [
         "statement-timeout",
         Value("0"),
         Text("DURATION"),
-        APPLIES,
+        RUNS_SQL,
         "PostgreSQL's `statement_timeout`; `0` is set too, overriding defaults of role and database",
     ),
     row(
@@ -254,7 +260,7 @@ pub static SETTINGS: [Setting; 43] = [
         "exec-once",
         Unset,
         Text("MARKER"),
-        &["exec", "sidecar", "status", "wait", "run"],
+        &["exec", "sidecar", "status", "wait", "run", "verify"],
         "a marker, say the image's tag: `exec` runs once for it, the others take it as the schema being current",
     ),
     row(
@@ -385,23 +391,21 @@ pub static SETTINGS: [Setting; 43] = [
         &["migrate", "sidecar", "run"],
         "`auto`: a named restore point before a destructive step, where the role may create one; `true`: no destructive step without one; `false`: none",
     ),
-    later(
+    row(
         "SCHEMAGATE_VERIFY_DIR",
         "verify-dir",
         Unset,
         Text("PATH"),
         &["verify"],
-        "your own assertions",
-        told,
+        "a folder with your own assertions: each `*.sql` runs in a read-only transaction and must neither fail nor return a row",
     ),
-    later(
+    row(
         "SCHEMAGATE_DRIFT_IGNORE",
         "drift-ignore",
         Unset,
         Text("PATTERNS"),
         &["verify"],
-        "objects that drift may leave out",
-        told,
+        "objects that `verify` leaves out: `[kind:]schema.name` with `*`, commas between them",
     ),
 ];
 
@@ -421,22 +425,6 @@ const fn row(
         commands,
         meaning,
         empty_counts: false,
-        honour: Honour::Yes,
-    }
-}
-
-const fn later(
-    name: &'static str,
-    flag: &'static str,
-    default: Preset,
-    kind: Kind,
-    commands: &'static [&'static str],
-    meaning: &'static str,
-    verdict: fn(&str) -> Unhonoured,
-) -> Setting {
-    Setting {
-        honour: Honour::Later(verdict),
-        ..row(name, flag, default, kind, commands, meaning)
     }
 }
 
@@ -445,9 +433,4 @@ const fn with_empty(setting: Setting) -> Setting {
         empty_counts: true,
         ..setting
     }
-}
-
-/// Where nothing would be protected that is not protected anyway, but the user would be surprised.
-fn told(_: &str) -> Unhonoured {
-    Unhonoured::Told
 }

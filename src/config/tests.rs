@@ -1,14 +1,14 @@
 use super::*;
+use crate::config::names::SETTINGS;
 
-fn config(command: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+fn config(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let vars = Vars::new(env.iter().map(|(name, value)| (name.into(), value.into())));
-    Config::from_vars(&vars, command)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    Config::from_vars(&vars).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn defaults_are_those_of_the_contract() {
-    let config = config("migrate", &[]).unwrap();
+    let config = config(&[]).unwrap();
     assert_eq!(config.dir, PathBuf::from("/migrations"));
     assert_eq!(config.format, FormatSetting::Auto);
     assert_eq!(config.history_table, None);
@@ -33,7 +33,6 @@ fn defaults_are_those_of_the_contract() {
         (config.out_of_order, config.checksum, config.lock_key),
         (None, None, None)
     );
-    assert!(config.notes.is_empty());
     assert_eq!(
         config.serving,
         Serving {
@@ -55,7 +54,7 @@ fn defaults_are_those_of_the_contract() {
 #[test]
 fn a_url_that_may_hold_a_password_is_not_repeated() {
     for name in ["SCHEMAGATE_PUSHGATEWAY_URL", "SCHEMAGATE_QUIT_URL"] {
-        let told = config("migrate", &[(name, "ftp://u:hunter2@h")]).unwrap_err();
+        let told = config(&[(name, "ftp://u:hunter2@h")]).unwrap_err();
         assert!(
             told[0].starts_with(name) && !told[0].contains("hunter2"),
             "{told:?}"
@@ -65,21 +64,18 @@ fn a_url_that_may_hold_a_password_is_not_repeated() {
 
 #[test]
 fn values_are_typed() {
-    let config = config(
-        "migrate",
-        &[
-            ("SCHEMAGATE_DIR", " ./drizzle\n"),
-            ("SCHEMAGATE_HISTORY_TABLE", "audit.\"Rows\""),
-            ("SCHEMAGATE_LOCK_KEY", "-9223372036854775808"),
-            ("SCHEMAGATE_LOCK_WAIT_TIMEOUT", "off"),
-            ("SCHEMAGATE_LOCK_TIMEOUT", "0"),
-            ("SCHEMAGATE_DEADLINE", "1h30m"),
-            ("SCHEMAGATE_OUT_OF_ORDER", "ignore"),
-            ("SCHEMAGATE_CHECKSUM", "warn"),
-            ("SCHEMAGATE_APP_VERSION", "1.2.3"),
-            ("HOSTNAME", "api-7f9c-ü"),
-        ],
-    )
+    let config = config(&[
+        ("SCHEMAGATE_DIR", " ./drizzle\n"),
+        ("SCHEMAGATE_HISTORY_TABLE", "audit.\"Rows\""),
+        ("SCHEMAGATE_LOCK_KEY", "-9223372036854775808"),
+        ("SCHEMAGATE_LOCK_WAIT_TIMEOUT", "off"),
+        ("SCHEMAGATE_LOCK_TIMEOUT", "0"),
+        ("SCHEMAGATE_DEADLINE", "1h30m"),
+        ("SCHEMAGATE_OUT_OF_ORDER", "ignore"),
+        ("SCHEMAGATE_CHECKSUM", "warn"),
+        ("SCHEMAGATE_APP_VERSION", "1.2.3"),
+        ("HOSTNAME", "api-7f9c-ü"),
+    ])
     .unwrap();
     assert_eq!(config.dir, PathBuf::from("./drizzle"));
     assert_eq!(config.history_table, Some(TableName::new("audit", "Rows")));
@@ -96,14 +92,14 @@ fn values_are_typed() {
 
 #[test]
 fn a_long_pod_name_is_cut() {
-    let config = config("migrate", &[("HOSTNAME", &"x".repeat(100))]).unwrap();
+    let config = config(&[("HOSTNAME", &"x".repeat(100))]).unwrap();
     assert_eq!(config.application_name.len(), 63);
 }
 
 #[test]
 fn empty_is_the_default() {
     for setting in SETTINGS.iter().filter(|s| !s.empty_counts) {
-        let config = config("migrate", &[(setting.name, "")]);
+        let config = config(&[(setting.name, "")]);
         assert!(config.is_ok(), "{}: {config:?}", setting.name);
     }
 }
@@ -141,7 +137,7 @@ fn bad_values_are_told() {
         ("RESTORE_POINT", "maybe", "auto or true or false"),
     ] {
         let name = format!("SCHEMAGATE_{name}");
-        let told = config("status", &[(&name, value)]).unwrap_err();
+        let told = config(&[(&name, value)]).unwrap_err();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].starts_with(&format!("{name}={value:?}: ")),
@@ -152,23 +148,9 @@ fn bad_values_are_told() {
 }
 
 #[test]
-fn protection_that_would_be_missing_is_refused_where_it_would_be_used() {
-    for (name, value) in [("SCHEMAGATE_X", "")] {
-        let told = config("migrate", &[(name, value)]).unwrap_err();
-        assert!(
-            told[0].contains("not honoured by this release yet"),
-            "{told:?}"
-        );
-        for other in ["status", "wait", "baseline", "install"] {
-            assert!(config(other, &[(name, value)]).is_ok(), "{name} {other}");
-        }
-    }
-}
-
-#[test]
 fn what_holds_migrations_back() {
     use crate::sql::risk::Risk;
-    let gate = |vars: &[(&str, &str)]| config("migrate", vars).unwrap().gate;
+    let gate = |vars: &[(&str, &str)]| config(vars).unwrap().gate;
     let usual = gate(&[]);
     assert_eq!(usual.allow, [Risk::Blocking, Risk::Rewrite]);
     assert!(usual.window.is_none() && usual.require_backup.is_none());
@@ -187,12 +169,4 @@ fn what_holds_migrations_back() {
     assert_eq!(gate.app_version.as_deref(), Some("1.4.0"));
     assert_eq!(gate.require_gone[0].to_string(), "myapp/<2.0");
     assert_eq!(gate.require_backup, Some(Duration::from_hours(24)));
-}
-
-#[test]
-fn what_has_no_effect_is_noted() {
-    for (name, value, noted) in [("SCHEMAGATE_VERIFY_DIR", "/checks", false)] {
-        let config = config("migrate", &[(name, value)]).unwrap();
-        assert_eq!(!config.notes.is_empty(), noted, "{name}={value}");
-    }
 }

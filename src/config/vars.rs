@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::env;
-use super::names::{CONNECTIONS, LIBPQ, PREFIX, SETTINGS, find};
+use super::names::{CONNECTIONS, LIBPQ, PREFIX, SETTINGS};
 use super::secret::Secret;
 use crate::problem::Problem;
 
@@ -104,13 +104,6 @@ impl Vars {
             .collect()
     }
 
-    /// The value of a setting as given, without its default.
-    pub(super) fn given(&self, name: &str) -> Option<String> {
-        let empty_counts = find(name).is_some_and(|setting| setting.empty_counts);
-        let value = self.raw(name)?.trim();
-        (empty_counts || !value.is_empty()).then(|| value.to_owned())
-    }
-
     fn raw(&self, name: &str) -> Option<&str> {
         let given = self.given.get(&OsString::from(name))?;
         given.value.expose().to_str()
@@ -176,8 +169,7 @@ mod tests {
             ("SCHEMAGATE_ALLOW", ""),
         ]);
         assert_eq!(vars.get("PGHOST"), None);
-        assert_eq!(vars.given("SCHEMAGATE_DIR"), None);
-        assert_eq!(vars.given("SCHEMAGATE_ALLOW").as_deref(), Some(""));
+        assert_eq!(vars.raw("SCHEMAGATE_ALLOW"), Some(""));
     }
 
     #[test]

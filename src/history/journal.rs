@@ -246,6 +246,17 @@ pub fn failed_sql(table: &TableName) -> String {
     )
 }
 
+/// The newest fingerprint of any history in this database: time, history, detail, whether this server wrote the row itself
+/// (a dump's restore writes it in another transaction), and how many migrations and markers were noted after it.
+pub fn fingerprint_sql() -> String {
+    format!(
+        "SELECT j.at::pg_catalog.text, j.history, j.detail::pg_catalog.text, j.xmin::pg_catalog.text = j.detail->>'xid', \
+         (SELECT pg_catalog.count(*) FROM {TABLE} w WHERE w.id > j.id \
+           AND w.event IN ('applied', 'exec_done', 'reverted')) \
+         FROM {TABLE} j WHERE j.event = 'fingerprint' ORDER BY j.id DESC LIMIT 1"
+    )
+}
+
 /// What is not whole: for each version that was begun in pieces or failed since it was last applied, baselined or repaired,
 /// the last of those rows, how many pieces are done, how many were begun and are not, and how often it failed.
 pub fn marks_sql(table: &TableName) -> String {

@@ -111,7 +111,9 @@ impl Runner<'_> {
             Task::Repair(_) => Ok(()),
         };
         if let Some(word) = end_of(&outcome).filter(|_| ground.journal) {
-            self.note_fingerprint(session).await;
+            if self.is_whole(&outcome, &jobs) {
+                self.note_fingerprint(session).await;
+            }
             self.note_end(session, word).await;
         }
         outcome

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{End, Error, Outcome, Won, Wrapper, error::Unmarked, watch::Watched};
+use super::{End, Error, Outcome, Params, Won, Wrapper, error::Unmarked, watch::Watched};
 use crate::{
     child::Ended,
+    connect::Session,
     history::{
         journal::{Entry, Kind},
         marker::Marker,
@@ -72,8 +73,11 @@ impl Wrapper<'_> {
         let mut lost = 0;
         self.queue = Queue::new();
         loop {
-            let why = match hold.end(&sql).await {
-                Ok(()) => return Ok(()),
+            let why = match hold.end_and_keep(&sql).await {
+                Ok(session) => {
+                    self.note_fingerprint(session).await;
+                    return Ok(());
+                }
                 Err(unended) => unended.to_string(),
             };
             lost += 1;
@@ -89,6 +93,17 @@ impl Wrapper<'_> {
                 Won::Lock(hold) => hold,
             };
         }
+    }
+
+    /// Notes the schema as the tool leaves it.
+    async fn note_fingerprint(&mut self, session: Option<Session>) {
+        let Some(session) = session else { return };
+        let Params { role, author, .. } = self.params;
+        let noted = runner::note_fingerprint(session.client(), role.as_deref(), author).await;
+        if let Some(warning) = noted {
+            (self.on_event)(Event::Warning(&warning));
+        }
+        session.close().await;
     }
 
     /// Notes the failure where a marker was asked for. The command's end is what counts: a failure of this is a warning.

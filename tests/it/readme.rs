@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemagate::config::names::{COMMANDS, CONNECTIONS, Honour, LATER_COMMANDS, SETTINGS, find};
+use schemagate::config::names::{COMMANDS, CONNECTIONS, LATER_COMMANDS, SETTINGS, find};
 use schemagate::exit::ExitStatus;
 use schemagate::metrics::{Facts, Metrics};
 use schemagate::progress::State;
@@ -37,38 +37,35 @@ fn settings() {
             connection.name, connection.meaning
         )
     });
-    let settings = SETTINGS
-        .iter()
-        .filter(|setting| matches!(setting.honour, Honour::Yes))
-        .map(|setting| {
-            let users: Vec<&str> = COMMANDS
-                .into_iter()
-                .filter(|command| setting.works_in(command))
-                .collect();
-            let users = match users[..] {
-                _ if users.len() == COMMANDS.len() => "all".to_owned(),
-                [
-                    "migrate",
-                    "sidecar",
-                    "run",
-                    "exec",
-                    "wait",
-                    "status",
-                    "baseline",
-                ] => "all but probe, install".to_owned(),
-                _ if users.len() + 1 == COMMANDS.len() && !users.contains(&"probe") => {
-                    "all but probe".to_owned()
-                }
-                _ => users.join(", "),
-            };
-            let default = format!("{} ", setting.default);
-            format!(
-                "| `{}` | {}| {users} | {} |",
-                setting.name,
-                default.trim_start(),
-                setting.meaning
-            )
-        });
+    let settings = SETTINGS.iter().map(|setting| {
+        let users: Vec<&str> = COMMANDS
+            .into_iter()
+            .filter(|command| setting.works_in(command))
+            .collect();
+        let users = match users[..] {
+            _ if users.len() == COMMANDS.len() => "all".to_owned(),
+            [
+                "migrate",
+                "sidecar",
+                "run",
+                "exec",
+                "wait",
+                "status",
+                "baseline",
+            ] => "all but probe, install".to_owned(),
+            _ if users.len() + 1 == COMMANDS.len() && !users.contains(&"probe") => {
+                "all but probe".to_owned()
+            }
+            _ => users.join(", "),
+        };
+        let default = format!("{} ", setting.default);
+        format!(
+            "| `{}` | {}| {users} | {} |",
+            setting.name,
+            default.trim_start(),
+            setting.meaning
+        )
+    });
     let expected: Vec<String> = connections.chain(settings).collect();
     same(&table("| variable | default |"), &expected);
 }
@@ -131,20 +128,6 @@ fn commands() {
     assert!(rows.into_iter().all(named));
     for name in LATER_COMMANDS {
         assert!(README.contains(&format!("`{name}`")), "{name}");
-    }
-}
-
-#[test]
-fn what_has_no_effect_is_said() {
-    let later = README
-        .split_once("## What comes later")
-        .map(|(_, rest)| rest)
-        .unwrap();
-    for setting in SETTINGS
-        .iter()
-        .filter(|s| matches!(s.honour, Honour::Later(_)))
-    {
-        assert!(later.contains(setting.name), "{}", setting.name);
     }
 }
 
