@@ -28,6 +28,7 @@ mod pooler;
 mod probe;
 mod quit;
 mod readme;
+mod risk;
 mod run;
 mod self_check;
 mod session_state;
