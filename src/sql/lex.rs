@@ -69,6 +69,11 @@ impl<'t> Tokens<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, offset: 0 }
     }
+
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'t str {
+        self.text.get(self.offset..).unwrap_or_default()
+    }
 }
 
 impl Iterator for Tokens<'_> {

@@ -133,6 +133,17 @@ impl<'t> Words<'t> {
         options
     }
 
+    /// Takes a parenthesis; what is in it.
+    pub(super) fn parenthesis(&mut self) -> Option<&'t str> {
+        let open = self.peek()?;
+        if !self.skip_parentheses() {
+            return None;
+        }
+        let end = self.text.len() - self.rest().len();
+        let inner = self.text.get(open.end..end)?;
+        Some(inner.strip_suffix(')').unwrap_or(inner))
+    }
+
     /// Takes a parenthesis with all that is in it.
     pub(super) fn skip_parentheses(&mut self) -> bool {
         if !self.take_lexeme(Lexeme::Open) {
@@ -150,6 +161,11 @@ impl<'t> Words<'t> {
             }
         }
         true
+    }
+
+    /// The text behind what was read.
+    pub(super) fn rest(&self) -> &'t str {
+        self.tokens.rest()
     }
 
     /// Nothing but what was read.
@@ -195,6 +211,15 @@ mod tests {
         let names = Words::new("db.s.\"T\" , u , ").names();
         let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["s.T", "u"]);
+    }
+
+    #[test]
+    fn the_inside_of_a_parenthesis() {
+        let mut words = Words::new("x /* ( */ (a (b), ')') y");
+        words.next();
+        assert_eq!(words.parenthesis(), Some("a (b), ')'"));
+        assert!(words.take("y"));
+        assert_eq!(words.parenthesis(), None);
     }
 
     #[test]

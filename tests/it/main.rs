@@ -36,6 +36,7 @@ mod quit;
 mod readme;
 mod repair;
 mod restore;
+mod risk;
 mod run;
 mod self_check;
 mod session_state;
