@@ -385,56 +385,6 @@ fn backups() {
 }
 
 #[test]
-fn who_must_be_gone() {
-    let check = |required: &str, name: Option<&str>, expected: bool| {
-        let connected = Connected {
-            name: name.map(str::to_owned),
-            count: 1,
-            pids: vec![7],
-        };
-        let required = Gone::parse_list(required).unwrap();
-        let found = required.iter().any(|gone| gone.is_still(&connected));
-        assert_eq!(found, expected, "{name:?}");
-    };
-    let old = |name: &str, expected: bool| check("myapp/<2.0", Some(name), expected);
-    old("myapp/1.9.3", true);
-    old("myapp/1.9", true);
-    old("myapp/v1", true);
-    old("myapp/1.9.3 - 10.0.0.7:5522", true);
-    old("myapp/2.0.0", false);
-    old("myapp/2", false);
-    old("myapp/1.9.0-rc.1", true);
-    old("myapp/2.0.0-rc.1", false);
-    // It cannot be known: it is.
-    old("myapp", true);
-    old("myapp/", true);
-    old("myapp/latest", true);
-    old("myapp - 10.0.0.7:5522", true);
-    old("myapp2/1.0.0", false);
-    old("my", false);
-    old("psql", false);
-    old("", false);
-    check("myapp/<2.0", None, true);
-    check("myapp", Some("myapp/9.9.9"), true);
-    check("a/<1, myapp/>=1.2,<1.4 , b", Some("myapp/1.3.0"), true);
-    check("a/<1, myapp/>=1.2,<1.4 , b", Some("myapp/1.4.0"), false);
-    check("a/<1, myapp/>=1.2,<1.4 , b", Some("b"), true);
-    check("team/app/<2", Some("team/app/1.0.0"), true);
-    check("my app's/<2", Some("my app's/1.0.0"), true);
-    for bad in [
-        "Größe/<2",
-        "",
-        ",",
-        "myapp/",
-        "/<2",
-        "myapp/<2,,x",
-        "myapp/new",
-    ] {
-        assert!(Gone::parse_list(bad).is_err(), "{bad:?}");
-    }
-}
-
-#[test]
 fn a_contract_step_waits_for_who_must_be_gone() {
     let settings = Settings {
         require_gone: Gone::parse_list("myapp/<2.0").unwrap(),
