@@ -14,7 +14,7 @@
 //! PostgreSQL stores expressions as trees and prints them when asked. The print of an unchanged object stays what it is
 //! on one server, but not over a dump and its restore, and not over major versions. So the texts are compared as they
 //! are where the row was written by this very server, and without casts, qualifiers and needless parentheses
-//! ([`normal::normal`]) where the database was restored from a dump or the server was upgraded.
+//! (`drift/normal.rs`) where the database was restored from a dump or the server was upgraded.
 
 mod compare;
 mod fingerprint;
