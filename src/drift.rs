@@ -14,7 +14,7 @@
 //! PostgreSQL stores expressions as trees and prints them when asked. The print of an unchanged object stays what it is
 //! on one server, but not over a dump and its restore, and not over major versions. So the texts are compared as they
 //! are where the row was written by this very server, and without casts, qualifiers and needless parentheses
-//! ([`normal::normal`]) where the database was restored from a dump or the server was upgraded.
+//! (`drift/normal.rs`) where the database was restored from a dump or the server was upgraded.
 
 mod compare;
 mod fingerprint;
@@ -40,10 +40,11 @@ const FORMAT: u64 = 1;
 pub const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL jit = off;\
     SET LOCAL lock_timeout = '2s';SET LOCAL statement_timeout = '30s';SET LOCAL TimeZone = 'UTC';\
     SET LOCAL DateStyle = 'ISO, YMD';SET LOCAL IntervalStyle = 'postgres';SET LOCAL bytea_output = 'hex';\
-    SET LOCAL extra_float_digits = 1;SET LOCAL quote_all_identifiers = off;";
+    SET LOCAL extra_float_digits = 1;SET LOCAL quote_all_identifiers = off;\
+    SET LOCAL standard_conforming_strings = on;";
 
 /// How many statements [`SETTINGS`] has.
-pub const SETTINGS_COUNT: usize = 10;
+pub const SETTINGS_COUNT: usize = 11;
 
 /// One row with the objects as `jsonb`; behind [`SETTINGS`], where the journal exists.
 pub fn objects_sql() -> String {

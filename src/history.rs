@@ -279,7 +279,11 @@ fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
     Ok(Some(
         pairs
             .into_iter()
-            .map(|(name, type_name)| Column { name, type_name })
+            .map(|(name, type_name)| Column {
+                name,
+                // A role may have `quote_all_identifiers`, which also quotes types.
+                type_name: type_name.trim_matches('"').to_owned(),
+            })
             .collect(),
     ))
 }

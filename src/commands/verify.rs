@@ -108,7 +108,9 @@ async fn of_folder<'a>(context: &Context<'_>, folder: &'a Folder) -> Result<Look
         let rows = history::ask(session.client(), role, &question).await;
         let rows = rows.map_err(of_database)?;
         let versions = rows.into_iter().filter_map(|row| row.into_iter().next()?);
-        report.findings.extend(versions.map(half_there));
+        report
+            .findings
+            .extend(versions.map(|version| half_there(&version)));
     }
     let mut seen = Seen {
         pending: versions(source, &plan),
@@ -147,11 +149,11 @@ fn of_conflict(conflict: &Conflict) -> Finding {
     Finding::of("history", "migration", name, what, message, next)
 }
 
-fn half_there(version: String) -> Finding {
+fn half_there(version: &str) -> Finding {
     Finding::of(
         "history",
         "migration",
-        &version,
+        version,
         "dirty",
         format!("{version} is half there: it runs piece by piece, and not all of them are done"),
         format!(

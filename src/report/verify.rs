@@ -135,15 +135,16 @@ impl Report {
             line(&self.database),
             line(&self.history)
         );
-        text.push_str(&match &self.compared_with {
-            None => "drift not compared".to_owned(),
-            Some(with) => format!(
+        let _ = match &self.compared_with {
+            None => write!(text, "drift not compared"),
+            Some(with) => write!(
+                text,
                 "{} compared with the run of {} ({})",
                 count(with.objects, "object"),
                 with.at,
                 line(&with.history)
             ),
-        });
+        };
         let failed = self
             .findings
             .iter()

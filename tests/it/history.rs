@@ -255,6 +255,7 @@ fn the_journal_is_printed() {
             "bootstrap",
             "applied",
             "applied",
+            "fingerprint",
             "run_finished"
         ]
     );

@@ -14,7 +14,8 @@ fn once(url: &str, folder: &Folder, script: &str) -> Schemagate {
 
 fn journal(database: &Database<'_>) -> Vec<Vec<String>> {
     database.query(
-        "SELECT history, event, version, detail->>'command', duration_ms >= 0 FROM schemagate.journal ORDER BY id",
+        "SELECT history, event, version, detail->>'command', duration_ms >= 0 FROM schemagate.journal
+         WHERE event <> 'fingerprint' ORDER BY id",
     )
 }
 

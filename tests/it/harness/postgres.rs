@@ -276,10 +276,19 @@ impl Server {
 
     /// A fresh database.
     pub(crate) fn database(&self) -> Database<'_> {
+        self.create_database("")
+    }
+
+    /// A copy of a database, file by file; nobody may be connected to it.
+    pub(crate) fn copy(&self, database: &Database<'_>) -> Database<'_> {
+        self.create_database(&format!("TEMPLATE {}", database.name))
+    }
+
+    fn create_database(&self, options: &str) -> Database<'_> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.session("postgres")
-            .query(&format!("CREATE DATABASE {name}"));
+            .query(&format!("CREATE DATABASE {name} {options}"));
         Database { server: self, name }
     }
 }
@@ -290,6 +299,20 @@ impl Drop for Server {
         // What cannot be removed now is removed by the watcher.
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn dump(program: &str, args: &[&str], url: &str) -> PathBuf {
+    let mut command = Command::new(debian_bin().join(program));
+    let dumped = must(command.args(args).arg("-d").arg(url)).stdout;
+    let file = scratch::new_dir("dump").join("dump.sql");
+    fs::write(&file, dumped).expect("a dump");
+    file
+}
+
+fn load(file: &Path, url: &str, variable: &str) {
+    let mut psql = Command::new(debian_bin().join("psql"));
+    psql.args(["-X", "-q", "-v", variable, "-o", "/dev/null"]);
+    must(psql.args(["-d", url, "-f"]).arg(file));
 }
 
 /// A port for a server, below the range from which the kernel takes the ports of outgoing connections.
@@ -350,6 +373,21 @@ impl Database<'_> {
     /// Whether a table exists.
     pub(crate) fn has_table(&self, name: &str) -> bool {
         self.value(&format!("SELECT to_regclass('{name}') IS NOT NULL")) == "t"
+    }
+
+    /// Moves everything into a fresh database of another server, which may be a newer one, as a person would: the roles
+    /// first, then the database, read by `psql`.
+    pub(crate) fn restore_into<'other>(&self, other: &'other Server) -> Database<'other> {
+        let moved = other.database();
+        let roles = dump("pg_dumpall", &["--roles-only"], &self.url());
+        // Roles that are there already are no reason to stop.
+        load(&roles, &other.url("postgres"), "ON_ERROR_STOP=0");
+        load(
+            &dump("pg_dump", &[], &self.url()),
+            &moved.url(),
+            "ON_ERROR_STOP=1",
+        );
+        moved
     }
 
     /// What `pg_dump --schema-only` says, without the schema `schemagate` and without the random words of `\restrict`.
