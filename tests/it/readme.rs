@@ -33,29 +33,17 @@ fn same(actual: &[&str], expected: &[String]) {
 fn settings() {
     let connections = CONNECTIONS.iter().map(|connection| {
         format!(
-            "| `{}` | | all but probe, install | {} |",
+            "| `{}` | | all but lint, probe, install | {} |",
             connection.name, connection.meaning
         )
     });
     let settings = SETTINGS.iter().map(|setting| {
-        let users: Vec<&str> = COMMANDS
+        let (users, others): (Vec<&str>, Vec<&str>) = COMMANDS
             .into_iter()
-            .filter(|command| setting.works_in(command))
-            .collect();
-        let users = match users[..] {
-            _ if users.len() == COMMANDS.len() => "all".to_owned(),
-            [
-                "migrate",
-                "sidecar",
-                "run",
-                "exec",
-                "wait",
-                "status",
-                "baseline",
-            ] => "all but probe, install".to_owned(),
-            _ if users.len() + 1 == COMMANDS.len() && !users.contains(&"probe") => {
-                "all but probe".to_owned()
-            }
+            .partition(|command| setting.works_in(command));
+        let users = match others.len() {
+            0 => "all".to_owned(),
+            1..=4 => format!("all but {}", others.join(", ")),
             _ => users.join(", "),
         };
         let default = format!("{} ", setting.default);
