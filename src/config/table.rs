@@ -18,20 +18,20 @@ const WAITS: &[&str] = &[
 /// Everything that compares the folder with the history.
 const READS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "validate",
-    "repair", "down",
+    "repair", "down", "doctor",
 ];
 /// Everything that names a history, be it for the lock and the journal only.
 const NAMES_HISTORY: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "exec", "plan", "verify",
-    "validate", "repair", "down",
+    "validate", "repair", "down", "doctor",
 ];
 /// Everything that decides which migrations are to run.
 const PLANS: &[&str] = &[
-    "migrate", "status", "wait", "sidecar", "run", "plan", "verify",
+    "migrate", "status", "wait", "sidecar", "run", "plan", "verify", "doctor",
 ];
-/// Everything that takes the lock.
+/// Everything that takes the lock, or says who has it.
 const LOCKS: &[&str] = &[
-    "migrate", "baseline", "sidecar", "run", "exec", "repair", "down",
+    "migrate", "baseline", "sidecar", "run", "exec", "repair", "down", "doctor",
 ];
 /// Everything that waits for locks of tables.
 const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];

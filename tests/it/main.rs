@@ -13,6 +13,7 @@ mod bad_input;
 mod config;
 mod conflicts;
 mod connect;
+mod doctor;
 mod drizzle;
 mod exec;
 mod exit_codes;
