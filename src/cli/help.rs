@@ -321,6 +321,7 @@ pub(super) const TOPICS: [Topic; 16] = [
             ExitStatus::Usage,
             ExitStatus::Unreachable,
             ExitStatus::Locked,
+            ExitStatus::Sql,
             ExitStatus::History,
             ExitStatus::Held,
             ExitStatus::Refused,

@@ -103,6 +103,10 @@ async fn ask(
         }
     };
     let role = context.invocation.config.role.as_deref();
+    if role.is_some() && matches!(looked, Some(Err(_))) {
+        // The look as that role has left its transaction broken.
+        let _ = wire::execute(session.client(), "ROLLBACK").await;
+    }
     let asker = Asker {
         session: &session,
         // What cannot be set is told once, and everything else is asked without it.
@@ -111,12 +115,11 @@ async fn ask(
     sections.push(line::session(&asker).await);
     sections.push(server::section(&asker).await);
     sections.push(role::section(&asker, role).await);
-    let outcome = match (folder, looked) {
-        (Some(folder), Some(looked)) => with_folder(&asker, folder, looked, sections).await,
-        _ => {
-            sections.push(locks::activity(&asker).await);
-            Ok(())
-        }
+    let outcome = if let (Some(folder), Some(looked)) = (folder, looked) {
+        with_folder(&asker, folder, looked, sections).await
+    } else {
+        sections.push(locks::activity(&asker).await);
+        Ok(())
     };
     session.close().await;
     outcome

@@ -33,9 +33,9 @@ const PLANS: &[&str] = &[
 const ORDERS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify",
 ];
-/// Everything that takes the lock.
+/// Everything that takes the lock, or says who has it.
 const LOCKS: &[&str] = &[
-    "migrate", "baseline", "sidecar", "run", "exec", "repair", "down",
+    "migrate", "baseline", "sidecar", "run", "exec", "repair", "down", "doctor",
 ];
 /// Everything that waits for locks of tables.
 const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];

@@ -37,7 +37,7 @@ pub struct Facts {
     pub hooked: bool,
     /// Schemas on the path, and those that are named.
     pub schemas: Vec<Schema>,
-    /// Relations with the names that are named, in any schema.
+    /// Relations with the names that are named, in these schemas.
     pub relations: Vec<Relation>,
     /// Types with these names.
     pub types: Vec<Type>,
@@ -88,7 +88,7 @@ pub struct Relation {
     pub privileges: BTreeSet<String>,
 }
 
-/// A type, other than the row type of a table.
+/// A type, other than the row type of a table or an empty shell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Type {
     /// Its schema.
@@ -270,15 +270,23 @@ impl Names {
         }
     }
 
+    /// A database may have thousands of schemas with the same tables in each.
+    fn in_schemas(&self) -> String {
+        format!(
+            "n.nspname IN ({}) OR n.nspname = ANY (pg_catalog.current_schemas(true))",
+            list(&self.schemas)
+        )
+    }
+
     fn schemas_sql(&self) -> String {
         format!(
             "SELECT n.nspname, {}, pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
              pg_catalog.has_schema_privilege(n.oid, 'CREATE'), \
              pg_catalog.array_position(pg_catalog.current_schemas(true), n.nspname) \
              FROM pg_catalog.pg_namespace n \
-             WHERE n.nspname IN ({}) OR n.nspname = ANY (pg_catalog.current_schemas(true))",
+             WHERE {}",
             owner("n.nspowner"),
-            list(&self.schemas)
+            self.in_schemas()
         )
     }
 
@@ -292,10 +300,11 @@ impl Names {
             "SELECT n.nspname, c.relname, c.relkind, {}, c.relispartition, \
              pg_catalog.concat({}) \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relname IN ({})",
+             WHERE c.relname IN ({}) AND ({})",
             owner("c.relowner"),
             privileges.join(", "),
-            list(&self.things)
+            list(&self.things),
+            self.in_schemas()
         )
     }
 
@@ -304,9 +313,11 @@ impl Names {
             "SELECT n.nspname, t.typname, {} \
              FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
              LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
-             WHERE t.typname IN ({}) AND t.typcategory <> 'A' AND COALESCE(c.relkind, 'c') = 'c'",
+             WHERE t.typname IN ({}) AND t.typcategory <> 'A' AND t.typisdefined \
+             AND COALESCE(c.relkind, 'c') = 'c' AND ({})",
             owner("t.typowner"),
-            list(&self.things)
+            list(&self.things),
+            self.in_schemas()
         )
     }
 

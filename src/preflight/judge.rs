@@ -210,9 +210,7 @@ impl Judge<'_> {
                     schema: None,
                 };
             }
-            if !self.here.skipped {
-                self.need(need);
-            }
+            self.need(need);
         }
     }
 
@@ -226,6 +224,7 @@ impl Judge<'_> {
     }
 
     fn need(&mut self, need: &Need) {
+        let counts = !self.here.skipped;
         match &need.what {
             What::Create {
                 object: Object::Schema,
@@ -237,18 +236,21 @@ impl Judge<'_> {
                 name,
                 lenient,
             } => {
-                if self.create(*object, name, *lenient) {
+                if counts && self.create(*object, name, *lenient) {
                     self.here.skipped = true;
                 }
                 self.doubt.made(name);
             }
             What::Own { object, name, act } => {
-                if !self.own(*object, name, *act) {
+                let is_there = !counts || self.own(*object, name, *act);
+                // Of several that are dropped each is looked for.
+                if !is_there && !matches!(act, Act::Drop { .. }) {
                     self.here.skipped = true;
                 }
                 self.doubt.changed(*object, name, *act);
             }
-            What::Privilege { privilege, name } => self.privilege(privilege, name),
+            What::Privilege { privilege, name } if counts => self.privilege(privilege, name),
+            What::Privilege { .. } => {}
             What::Extension { .. } | What::UpdateExtension { .. } => self.extension(&need.what),
             What::Version { since, feature } => self.version(*since, feature),
             What::Role => self.doubt.role = true,

@@ -87,25 +87,25 @@ impl Section {
 
     /// A fact that is as it should be.
     pub fn ok(&mut self, name: &str, value: impl Into<String>) {
-        self.add(Level::Ok, name, value.into(), None);
+        self.add(Level::Ok, name, &value.into(), None);
     }
 
     /// A fact that is good to know.
     pub fn note(&mut self, name: &str, value: impl Into<String>, help: &str) {
         let help = (!help.is_empty()).then(|| help.to_owned());
-        self.add(Level::Note, name, value.into(), help);
+        self.add(Level::Note, name, &value.into(), help);
     }
 
     /// A fact that stands in the way.
     pub fn problem(&mut self, name: &str, value: impl Into<String>, help: &str) {
-        self.add(Level::Problem, name, value.into(), Some(help.to_owned()));
+        self.add(Level::Problem, name, &value.into(), Some(help.to_owned()));
     }
 
-    fn add(&mut self, level: Level, name: &str, value: String, help: Option<String>) {
+    fn add(&mut self, level: Level, name: &str, value: &str, help: Option<String>) {
         self.items.push(Item {
             level,
             name: name.to_owned(),
-            value: one_line(&value),
+            value: one_line(value),
             help: help.map(|help| one_line(&help)),
         });
     }
@@ -132,7 +132,7 @@ impl Report {
             "exit_code": self.verdict.code,
             "verdict": self.verdict.what,
             "what_to_do": self.verdict.next,
-            "sections": Map::from_iter(sections),
+            "sections": sections.collect::<Map<_, _>>(),
         });
         format!("{report:#}")
     }

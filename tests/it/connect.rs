@@ -7,6 +7,7 @@
 
 mod cancel;
 mod certificates;
+mod doctor;
 mod refused;
 mod server;
 mod tls;

@@ -15,6 +15,7 @@ mod baseline;
 mod config;
 mod conflicts;
 mod connect;
+mod doctor;
 mod down;
 mod drift;
 mod drizzle;

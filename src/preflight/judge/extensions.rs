@@ -25,6 +25,9 @@ impl Judge<'_> {
                 let fresh = self.doubt.is_sure_of(name);
                 self.create_extension(known, name, version.as_deref(), *lenient, *cascade, fresh);
                 self.extensions.push(name.clone());
+                if *cascade {
+                    self.doubt.made_unknown();
+                }
             }
             What::UpdateExtension { name, version } => {
                 self.update_extension(known, name, version.as_deref());
@@ -144,7 +147,7 @@ impl Judge<'_> {
     fn required(&mut self, known: &Extension, wanted: &Offered) {
         for required in &wanted.requires {
             let installed = known.installed.iter().any(|found| found.name == *required);
-            if installed || self.extensions.contains(required) {
+            if installed || self.extensions.contains(required) || self.doubt.may_be_gone(false) {
                 continue;
             }
             let message = format!(
@@ -164,6 +167,9 @@ impl Judge<'_> {
             return;
         }
         let Some(found) = known.installed.iter().find(|found| found.name == name) else {
+            if self.doubt.may_be_gone(false) {
+                return;
+            }
             let message = format!("extension {name} is not installed in this database");
             let help = format!("CREATE EXTENSION {} before it", quote_ident(name));
             return self.find(About::Conflict, ExitStatus::Sql, message, help);

@@ -23,7 +23,7 @@ pub(super) struct Doubt {
     pub(super) path: bool,
     /// Names without a schema may mean something else for the rest of the run.
     path_for_good: bool,
-    /// Anything that was there may be gone.
+    /// Anything that was there may be gone, and extensions may be there that were not.
     cascade: bool,
     /// Indexes, sequences and partitions may have gone with their table.
     inner: bool,
@@ -84,6 +84,11 @@ impl Doubt {
 
     pub(super) fn made(&mut self, name: &Name) {
         self.touched.insert(name.name.clone());
+    }
+
+    /// Extensions were made that nobody has named.
+    pub(super) const fn made_unknown(&mut self) {
+        self.cascade = true;
     }
 
     pub(super) fn made_schema(&mut self, name: &str, on_path: bool) {

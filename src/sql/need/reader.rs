@@ -164,11 +164,7 @@ impl Reader<'_, '_> {
             return self.create_extension();
         }
         if self.words.take_any(&["policy", "rule"]) {
-            return self.on_table(|name| What::Own {
-                object: Object::Table,
-                name,
-                act: Act::Alter,
-            });
+            return self.on_table(altered);
         }
         if self.words.take_any(&["role", "user", "group"]) {
             // A mapping of a user is no user, and gives nothing.
@@ -184,13 +180,11 @@ impl Reader<'_, '_> {
         let Some(name) = self.words.name() else {
             return;
         };
-        // A temporary thing hides others of its name, and is in nobody's way.
+        // A temporary thing hides others of its name and is in nobody's way; a view over it is temporary too.
         if temporary || name.schema.as_deref() == Some("pg_temp") {
-            return self.push(What::Own {
-                object,
-                name,
-                act: Act::Move,
-            });
+            let act = Act::Move;
+            self.push(What::Own { object, name, act });
+            return self.push(What::Path);
         }
         self.push(What::Create {
             object,
@@ -218,11 +212,7 @@ impl Reader<'_, '_> {
         if ahead.take_all(&["partition", "of"])
             && let Some(name) = ahead.name()
         {
-            self.push(What::Own {
-                object: Object::Table,
-                name,
-                act: Act::Alter,
-            });
+            self.push(altered(name));
         }
         self.references();
     }
@@ -263,11 +253,7 @@ impl Reader<'_, '_> {
         let Some(table) = self.words.name() else {
             return;
         };
-        self.push(What::Own {
-            object: Object::Table,
-            name: table.clone(),
-            act: Act::Alter,
-        });
+        self.push(altered(table.clone()));
         if let Some(name) = name {
             let schema = table.schema;
             self.push(What::Create {
@@ -315,13 +301,10 @@ impl Reader<'_, '_> {
 
     fn create_schema(&mut self) {
         let lenient = self.words.take_all(&["if", "not", "exists"]);
-        let mut name = None;
-        if !self.words.is("authorization") {
-            name = self.words.ident();
-        }
+        let named = !self.words.is("authorization");
+        let mut name = named.then(|| self.words.ident()).flatten();
         if self.take("authorization") {
-            let role = self.words.ident();
-            name = name.or(role);
+            name = name.or(self.words.ident());
         }
         if let Some(name) = name {
             self.push(What::Create {
@@ -384,11 +367,7 @@ impl Reader<'_, '_> {
             return self.alter_extension();
         }
         if self.take("policy") {
-            return self.on_table(|name| What::Own {
-                object: Object::Table,
-                name,
-                act: Act::Alter,
-            });
+            return self.on_table(altered);
         }
         let Some(object) = self.object() else {
             return;
@@ -505,5 +484,14 @@ impl Reader<'_, '_> {
             .iter()
             .find(|(words, _)| self.words.take_all(words))?;
         Some(found.1)
+    }
+}
+
+/// What takes the owner of a table.
+const fn altered(name: Name) -> What {
+    What::Own {
+        object: Object::Table,
+        name,
+        act: Act::Alter,
     }
 }

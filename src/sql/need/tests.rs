@@ -60,8 +60,11 @@ fn what_is_created() {
         "create unlogged table if not exists t (a int references u, b int, foreign key (b) references v.w (x))",
         &["+table t?", "REFERENCES u", "REFERENCES v.w"],
     );
-    check("CREATE TEMP TABLE t (a int)", &["~table t"]);
-    check("CREATE TABLE pg_temp.t (a int)", &["~table pg_temp.t"]);
+    check("CREATE TEMP TABLE t (a int)", &["~table t", "path"]);
+    check(
+        "CREATE TABLE pg_temp.t (a int)",
+        &["~table pg_temp.t", "path"],
+    );
     check("CREATE TABLE t AS SELECT f()", &["+table t", "opaque"]);
     check("CREATE TABLE t (a) AS SELECT 1", &["+table t", "opaque"]);
     check(
