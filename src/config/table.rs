@@ -31,22 +31,24 @@ const PLANS: &[&str] = &[
 ];
 /// Everything that takes or leaves what is older than the newest applied.
 const ORDERS: &[&str] = &[
-    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify",
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "doctor",
 ];
 /// Everything that takes the lock, or says who has it.
 const LOCKS: &[&str] = &[
-    "migrate", "baseline", "sidecar", "run", "exec", "repair", "down", "doctor",
+    "migrate", "baseline", "sidecar", "run", "exec", "plan", "repair", "down", "doctor",
 ];
 /// Everything that waits for locks of tables.
 const LOCKS_TABLES: &[&str] = &["migrate", "baseline", "sidecar", "run", "repair", "down"];
 /// Everything that runs statements of the user's.
-const RUNS_SQL: &[&str] = &["migrate", "sidecar", "run", "validate", "down", "verify"];
+const RUNS_SQL: &[&str] = &[
+    "migrate", "sidecar", "run", "plan", "validate", "down", "verify",
+];
 /// Everything that waits for locks of tables inside a transaction.
 const WAITS_FOR_TABLES: &[&str] = &[
-    "migrate", "baseline", "sidecar", "run", "repair", "down", "verify",
+    "migrate", "baseline", "sidecar", "run", "plan", "validate", "repair", "down", "verify",
 ];
-/// Everything that runs migrations.
-const APPLIES: &[&str] = &["migrate", "sidecar", "run", "validate", "down"];
+/// Everything that runs migrations, be it only to see what they do.
+const APPLIES: &[&str] = &["migrate", "sidecar", "run", "plan", "validate", "down"];
 /// Everything that writes.
 const WRITES: &[&str] = &[
     "migrate", "baseline", "sidecar", "run", "exec", "repair", "down",
