@@ -57,6 +57,13 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// `lint` has findings that it fails on.
+    Findings {
+        /// How many, and the first.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// The operating system refuses what every program needs.
     System(String),
 }
@@ -76,6 +83,7 @@ impl Error {
             Self::Program(error) => error.exit_status(),
             Self::Pending(_) | Self::Behind { .. } => ExitStatus::Pending,
             Self::Failed { .. } => ExitStatus::Sql,
+            Self::Findings { .. } => ExitStatus::Held,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -96,6 +104,7 @@ impl Error {
             Self::Behind { what, .. }
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
+            | Self::Findings { what, .. }
             | Self::System(what) => what.clone(),
         }
     }
@@ -114,9 +123,10 @@ impl Error {
                 "as its owner: GRANT USAGE ON SCHEMA schemagate TO the role; GRANT SELECT, INSERT ON schemagate.journal TO it"
                     .to_owned()
             }
-            Self::Behind { next, .. } | Self::Failed { next, .. } | Self::Refused { next, .. } => {
-                next.clone()
-            }
+            Self::Behind { next, .. }
+            | Self::Failed { next, .. }
+            | Self::Refused { next, .. }
+            | Self::Findings { next, .. } => next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),
         }
     }

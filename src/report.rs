@@ -3,6 +3,7 @@
 pub mod finding;
 pub mod github;
 pub mod journal;
+pub mod lint;
 pub mod log;
 pub mod marker;
 pub mod sarif;

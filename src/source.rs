@@ -4,6 +4,7 @@
 //! Every mistake of a folder is told at once, and all of them are [`ExitStatus::Usage`]: a wrong mount must not open
 //! the gate.
 
+mod alone;
 mod archive;
 mod checksum;
 mod classic;
@@ -13,6 +14,8 @@ mod facts;
 mod folder;
 mod plain;
 mod v1;
+
+pub use alone::read_alone;
 
 use crate::exit::ExitStatus;
 use crate::formats::Format;

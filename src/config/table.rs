@@ -15,10 +15,10 @@ const WAITS: &[&str] = &[
     "migrate", "status", "wait", "baseline", "run", "exec", "plan", "verify", "validate", "repair",
     "down", "doctor",
 ];
-/// Everything that compares the folder with the history.
+/// Everything that reads the folder.
 const READS: &[&str] = &[
-    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "verify", "validate",
-    "repair", "down",
+    "migrate", "status", "wait", "baseline", "sidecar", "run", "plan", "lint", "verify",
+    "validate", "repair", "down",
 ];
 /// Everything that names a history, be it for the lock and the journal only.
 const NAMES_HISTORY: &[&str] = &[

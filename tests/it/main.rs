@@ -19,6 +19,7 @@ mod exit_codes;
 mod guard;
 mod half_there;
 mod history;
+mod lint;
 mod lock;
 mod marker;
 mod metrics;
