@@ -157,6 +157,8 @@ pub struct LintArgs {
     pub rules: Vec<String>,
     /// `--exclude`: without these.
     pub exclude: Vec<String>,
+    /// `--since`: the version up to which everything is applied.
+    pub since: Option<String>,
 }
 
 /// The arguments of `validate`.
@@ -355,6 +357,7 @@ fn command(name: &str, sub: &ArgMatches, vars: &mut Vars) -> Result<Command, Cli
             pg_version: text(sub, "pg-version"),
             rules: many(sub, "rules"),
             exclude: many(sub, "exclude"),
+            since: text(sub, "since"),
         })),
         "verify" => Ok(Command::Verify {
             output: output(sub, vars),

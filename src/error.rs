@@ -76,6 +76,13 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// `lint` has findings that it fails on.
+    Findings {
+        /// How many, and the first.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// The operating system refuses what every program needs.
     System(String),
 }
@@ -98,6 +105,7 @@ impl Error {
             Self::Failed { .. } => ExitStatus::Sql,
             Self::Trace { status, .. } => *status,
             Self::Throwaway(error) => error.status,
+            Self::Findings { .. } => ExitStatus::Held,
             Self::System(_) => ExitStatus::Bug,
         }
     }
@@ -121,6 +129,7 @@ impl Error {
             | Self::Failed { what, .. }
             | Self::Refused { what, .. }
             | Self::Trace { what, .. }
+            | Self::Findings { what, .. }
             | Self::System(what) => what.clone(),
         }
     }
@@ -143,6 +152,7 @@ impl Error {
             | Self::Mismatch { next, .. }
             | Self::Failed { next, .. }
             | Self::Refused { next, .. }
+            | Self::Findings { next, .. }
             | Self::Trace { next, .. } => next.clone(),
             Self::Throwaway(error) => error.next.clone(),
             Self::System(_) => "see the limits of the container".to_owned(),

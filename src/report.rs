@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod finding;
 pub mod github;
 pub mod journal;
+pub mod lint;
 pub mod log;
 pub mod marker;
 pub mod plan;

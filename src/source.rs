@@ -4,6 +4,7 @@
 //! Every mistake of a folder is told at once, and all of them are [`ExitStatus::Usage`]: a wrong mount must not open
 //! the gate.
 
+mod alone;
 mod archive;
 mod assertions;
 mod checksum;
@@ -16,6 +17,7 @@ mod plain;
 mod undoing;
 mod v1;
 
+pub use alone::read_alone;
 pub use assertions::{Assertion, assertions};
 
 use crate::exit::ExitStatus;

@@ -12,6 +12,7 @@ pub mod directive;
 mod excerpt;
 mod kind;
 mod lex;
+pub mod lint;
 mod name;
 pub mod need;
 mod position;

@@ -213,7 +213,8 @@ fn lint_arguments() -> Vec<Arg> {
             .long("pg-version")
             .value_name("VERSION")
             .help("The server's version, such as 15 or 16.4 [default: 14]"),
-        rules("rules", "Only these rules of squawk, with commas between"),
+        version("since", "Of a folder: what is newer than this one; up to it everything is applied"),
+        rules("rules", "Only these rules of squawk, with commas between, or none; what they find counts as blocking [default: those about safety, which count only for --fail-on safe]"),
         rules("exclude", "Without these rules of squawk"),
     ]
 }

@@ -194,7 +194,14 @@ pub(super) const TOPICS: [Topic; 16] = [
         name: "lint",
         about: "Check what migrations risk, without a database",
         examples: &[
-            ("schemagate lint ./drizzle", "risk classes and rules"),
+            (
+                "schemagate lint --since 0007 ./drizzle",
+                "what comes behind 0007; what it finds before is applied",
+            ),
+            (
+                "schemagate lint ./drizzle/0008_drop_email.sql",
+                "the files that a pull request adds, in order",
+            ),
             (
                 "schemagate lint --fail-on blocking --format github",
                 "in a workflow",

@@ -51,7 +51,7 @@ pub fn about(rule: &str) -> Option<&'static str> {
         "opaque" => "what it does is known only when it runs",
         "mixed-release" => "destructive and additive in one release",
         "expand-behind-contract" => "an expand migration behind a contract one",
-        "syntax" => "could not be read as SQL",
+        "left-out" => "not looked at by the rules",
         _ => return None,
     })
 }

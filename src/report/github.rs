@@ -7,22 +7,25 @@ use super::finding::{Finding, Level};
 
 /// A line for each finding.
 pub fn render(findings: &[Finding]) -> String {
-    let mut out = String::new();
-    for found in findings {
-        let command = match found.level {
-            Level::Note => "notice",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        };
-        let path = property(found.path.trim_start_matches("./"));
-        out.push_str(&format!("::{command} file={path},line={}", found.line));
-        if let Some(column) = found.column {
-            out.push_str(&format!(",col={column}"));
-        }
-        let title = property(&format!("schemagate: {}", found.rule));
-        out.push_str(&format!(",title={title}::{}\n", data(&found.text())));
-    }
-    out
+    let lines = findings.iter().map(line);
+    lines.collect()
+}
+
+fn line(found: &Finding) -> String {
+    let command = match found.level {
+        Level::Note => "notice",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    let path = property(found.path.trim_start_matches("./"));
+    let column = found.column.map(|column| format!(",col={column}"));
+    let title = property(&format!("schemagate: {}", found.rule));
+    format!(
+        "::{command} file={path},line={}{},title={title}::{}\n",
+        found.line,
+        column.unwrap_or_default(),
+        data(&found.text())
+    )
 }
 
 fn data(text: &str) -> String {

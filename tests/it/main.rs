@@ -25,6 +25,7 @@ mod gates;
 mod guard;
 mod half_there;
 mod history;
+mod lint;
 mod lock;
 mod marker;
 mod metrics;

@@ -14,7 +14,9 @@ pub(super) fn add(
     action: &Words<'_>,
 ) {
     let not_valid = has_not_valid(action.rest());
-    let work = if not_valid { Work::Brief } else { Work::Long };
+    // A table of this release has few rows yet.
+    let checks = !not_valid && !reader.memory.is_made(table, false);
+    let work = if checks { Work::Long } else { Work::Brief };
     let (why, safer) = match constraint {
         Constraint::Foreign(to) => {
             let (how, safer) = if not_valid {

@@ -82,10 +82,10 @@ fn rewrite(reader: &mut Reader<'_>, words: &mut Words<'_>, what: &str) {
     let why = format!("{what}: writes every row again, with reads and writes locked out");
     // CLUSTER index ON table, as before 8.3.
     let mut old = words.clone();
-    let named = (old.name().is_some() && old.take("on"))
+    let behind_on = (old.name().is_some() && old.take("on"))
         .then(|| old.name())
         .flatten();
-    let names = named.map_or_else(|| columned_names(words), |table| vec![table]);
+    let names = behind_on.map_or_else(|| columned_names(words), |table| vec![table]);
     if names.is_empty() {
         reader.unnamed(FULL, Work::Rewrite, &why, Some(WINDOW));
     }

@@ -92,12 +92,9 @@ impl Memory {
     }
 
     fn key(&self, name: &Name) -> Key {
-        let scope = match (&name.schema, &self.path, &self.schema) {
-            (Some(schema), ..) => schema,
-            (None, Some(path), _) => path,
-            (None, None, Some(schema)) => schema,
-            (None, None, None) => DEFAULT_PATH,
-        };
+        let written = name.schema.as_ref();
+        let scope = written.or(self.path.as_ref()).or(self.schema.as_ref());
+        let scope = scope.map_or(DEFAULT_PATH, String::as_str);
         (scope.to_owned(), name.name.clone())
     }
 

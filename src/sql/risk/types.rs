@@ -352,12 +352,14 @@ impl Type {
         };
         match (from, into) {
             ("varchar" | "text", "text") | ("text", "varchar") if to.modifiers.is_empty() => true,
-            ("varchar", "varchar") | ("varbit", "varbit") => wider,
+            ("varchar", "varchar")
+            | ("varbit", "varbit")
+            | ("timestamp", "timestamp")
+            | ("timestamptz", "timestamptz") => wider,
             ("numeric", "numeric") => {
                 to.modifiers.is_empty()
                     || (wider && !self.modifiers.is_empty() && scale(self) == scale(to))
             }
-            ("timestamp", "timestamp") | ("timestamptz", "timestamptz") => wider,
             ("cidr", "inet") => true,
             _ => self == to,
         }
