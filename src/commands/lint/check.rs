@@ -141,7 +141,7 @@ impl Checker {
         directives: &Directives,
     ) -> Entry {
         let class = assessment.risk;
-        let approved = class == Risk::Destructive && approves_destructive(directives);
+        let approved = approves(directives, class);
         if approved {
             finding.level = Level::Note;
             finding.message.push_str("; approved in this file");
@@ -274,14 +274,10 @@ impl Checker {
     }
 }
 
-/// Whether the head of the file approves of losing data.
-///
-/// The directive is among those that this release understands and refuses where it would have to be honoured.
-fn approves_destructive(directives: &Directives) -> bool {
-    directives
-        .not_honoured
-        .iter()
-        .any(|(key, _)| key == "approve")
+/// Whether the head of the file approves of this class.
+fn approves(directives: &Directives, class: Risk) -> bool {
+    let approve = directives.approve.as_ref();
+    approve.is_some_and(|approve| approve.classes.iter().any(|known| known == class.word()))
 }
 
 fn note(path: &str, line: u32, rule: &str, message: String) -> Finding {
