@@ -1,5 +1,6 @@
 //! The table of the contract, as steps from one observation to the next.
 
+mod again;
 mod shown;
 
 use super::*;
@@ -485,38 +486,4 @@ fn what_became_of_a_failed_run() {
     let again = after_failure(file(), Look("applied applied"));
     let restored = again.into_iter().chain([Look("applied pending")]);
     check(restored, State::Pending, false, true);
-}
-
-#[test]
-fn what_a_gate_holds_is_pending_and_asked_again() {
-    let held = || [Look("applied pending"), Fails(Cause::Held)];
-    check(held(), State::Pending, false, true);
-    let looked = held().into_iter().chain([Look("applied pending")]);
-    let machine = after(looked);
-    assert!(machine.wants_run());
-    let progress = machine.progress();
-    let reason = progress.reason.as_deref().unwrap();
-    assert!(reason.starts_with("held: "), "{reason}");
-    assert!(progress.errors.is_empty(), "it is no error");
-    let released = held().into_iter().chain([Look("applied applied")]);
-    check(released, State::Ready, true, false);
-    // A pod that serves goes on doing so.
-    let serving = [
-        Look("applied +"),
-        Look("applied pending"),
-        Fails(Cause::Held),
-    ];
-    assert!(after(serving).progress().ready);
-}
-
-#[test]
-fn a_failure_for_want_of_a_privilege_is_tried_again() {
-    let mut machine = after([Look("applied pending")]);
-    let Observation::Seen(mut seen) = observation(Look("applied failed")) else {
-        unreachable!()
-    };
-    seen.lacks_privilege = true;
-    machine.observe(Observation::Seen(seen), second(2));
-    assert_eq!(machine.progress().state, State::Failed);
-    assert!(machine.wants_run());
 }
