@@ -79,6 +79,16 @@ fn risks(release: &mut Release, text: &str, expected: &[Risk]) {
 
 use Risk::{Blocking, Destructive, Rewrite, Safe};
 
+#[track_caller]
+fn judged(text: &str, risk: Risk, opaque: bool) {
+    let found = &assess_all(&mut Release::new(0), text)[0];
+    assert_eq!(
+        (found.risk, found.opaque),
+        (risk, opaque),
+        "{text}: {found:?}"
+    );
+}
+
 #[test]
 fn blocks_and_dynamic_sql() {
     for (text, risk, opaque) in [
@@ -166,6 +176,14 @@ fn blocks_and_dynamic_sql() {
             Safe,
             false,
         ),
+    ] {
+        judged(text, risk, opaque);
+    }
+}
+
+#[test]
+fn commands_in_commands_and_unknown_ones() {
+    for (text, risk, opaque) in [
         ("PREPARE d AS DELETE FROM t", Destructive, false),
         ("EXPLAIN DELETE FROM t", Safe, false),
         ("EXPLAIN (ANALYZE false) DELETE FROM t", Safe, false),
@@ -176,12 +194,7 @@ fn blocks_and_dynamic_sql() {
         ("ALTER TABLE t FROBNICATE", Rewrite, true),
         ("ALTER FROBNICATOR t", Blocking, true),
     ] {
-        let found = &assess_all(&mut Release::new(0), text)[0];
-        assert_eq!(
-            (found.risk, found.opaque),
-            (risk, opaque),
-            "{text}: {found:?}"
-        );
+        judged(text, risk, opaque);
     }
 }
 
