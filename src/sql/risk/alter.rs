@@ -111,6 +111,11 @@ fn alter_type(reader: &mut Reader<'_>, words: &Words<'_>) {
 fn extension(reader: &mut Reader<'_>, words: &Words<'_>) {
     let mut behind = words.clone();
     behind.ident();
+    if behind.take_all(&["set", "schema"])
+        && let Some(schema) = behind.ident()
+    {
+        reader.memory.distrust_schema(&schema);
+    }
     if behind.take("update") {
         reader.opaque = true;
         reader.unnamed(
