@@ -47,8 +47,12 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
         return extension(reader, &words);
     }
     if words.take("schema") {
-        words.ident();
+        let from = words.ident();
         if words.take("rename") {
+            words.take("to");
+            if let (Some(from), Some(to)) = (from, words.ident()) {
+                reader.memory.rename_schema(&from, &to);
+            }
             let why = "renames a schema: whoever uses the old name fails";
             reader.without_lock(Risk::Blocking, why, None);
         }

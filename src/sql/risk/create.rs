@@ -206,10 +206,11 @@ fn domain(reader: &mut Reader<'_>, mut words: Words<'_>) {
 fn schema(reader: &mut Reader<'_>, mut words: Words<'_>) {
     let doubtful = if_not_exists(&mut words) || reader.conditional;
     let authorized = words.take("authorization");
-    if let Some(name) = words.ident()
-        && !authorized
-        && (!doubtful || reader.memory.believes_if_not_exists)
-    {
+    let Some(name) = words.ident() else {
+        return;
+    };
+    reader.memory.schema_appears(&name);
+    if !authorized && (!doubtful || reader.memory.believes_if_not_exists) {
         reader.memory.make_schema(&name);
     }
     // Its elements belong to it.

@@ -21,6 +21,10 @@ pub(super) struct Memory {
     pub(super) believes_if_not_exists: bool,
     /// Where names without a schema go under the search path that the session began with; `None`: not known.
     pub(super) schema: Option<String>,
+    /// In lower case, where [`Self::schema`] was told by a server.
+    pub(super) search_path: String,
+    /// Whose name `"$user"` stands for there.
+    pub(super) user: String,
     made: HashMap<Key, Made>,
     schemas: HashSet<String>,
     types: HashSet<Key>,
@@ -132,6 +136,23 @@ impl Memory {
         self.made.insert(self.key(index), made);
     }
 
+    /// A schema of this name may be there now, or be another than before: where it stands on the search path, nobody
+    /// can tell any more where names without a schema go.
+    pub(super) fn schema_appears(&mut self, name: &str) {
+        let is_current = self.schema.as_deref() == Some(name);
+        let on_path = name == self.user || self.search_path.contains(&name.to_lowercase());
+        if on_path && !is_current && !self.search_path.is_empty() {
+            self.schema = None;
+        }
+    }
+
+    /// What was known of either name is not true any more.
+    pub(super) fn rename_schema(&mut self, from: &str, to: &str) {
+        self.drop_schema(from);
+        self.drop_schema(to);
+        self.schema_appears(to);
+    }
+
     pub(super) fn make_schema(&mut self, schema: &str) {
         self.schemas.insert(schema.to_owned());
     }
@@ -139,6 +160,10 @@ impl Memory {
     pub(super) fn drop_schema(&mut self, schema: &str) {
         self.schemas.remove(schema);
         self.made.retain(|key, _| key.0 != schema);
+        // Another one of the search path takes its place.
+        if self.schema.as_deref() == Some(schema) && !self.search_path.is_empty() {
+            self.schema = None;
+        }
     }
 
     pub(super) fn drop_relation(&mut self, name: &Name) {

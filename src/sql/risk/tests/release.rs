@@ -214,18 +214,51 @@ fn a_name_without_a_schema_is_where_the_search_path_leads() {
         risks(&mut Release::new(0), text, expected);
     }
     let mut told = Release::new(0);
-    told.set_current_schema("public");
+    told.set_current_schema("public", "\"$user\", public", "bob");
     risks(
         &mut told,
         "CREATE TABLE t (a int); DROP TABLE public.t",
         &[Safe, Safe],
     );
     let mut told = Release::new(0);
-    told.set_current_schema("app");
+    told.set_current_schema("app", "app", "bob");
     risks(
         &mut told,
         "CREATE TABLE t (a int); CREATE INDEX ON public.t (a); DROP TABLE app.t",
         &[Safe, Blocking, Safe],
+    );
+}
+
+/// Where names without a schema go is not known any more once a schema is there that may stand before.
+#[test]
+fn a_schema_that_appears_on_the_path_may_take_the_names() {
+    let told = |text: &str, expected: &[Risk]| {
+        let mut release = Release::new(0);
+        release.set_current_schema("public", "\"$user\", Later, public", "bob");
+        risks(&mut release, text, expected);
+    };
+    for (schema, risk) in [
+        ("bob", Destructive),
+        ("IF NOT EXISTS bob", Destructive),
+        ("AUTHORIZATION bob", Destructive),
+        ("later", Destructive),
+        ("IF NOT EXISTS public", Safe),
+        ("app", Safe),
+    ] {
+        let text = format!("CREATE SCHEMA {schema}; CREATE TABLE t (a int); DROP TABLE public.t");
+        told(&text, &[Safe, Safe, risk]);
+    }
+    told(
+        "ALTER SCHEMA a RENAME TO bob; CREATE TABLE t (a int); DROP TABLE public.t",
+        &[Blocking, Safe, Destructive],
+    );
+    told(
+        "DROP SCHEMA public; CREATE TABLE t (a int); DROP TABLE public.t",
+        &[Safe, Safe, Destructive],
+    );
+    told(
+        "CREATE SCHEMA a; ALTER SCHEMA a RENAME TO b; ALTER SCHEMA prod RENAME TO a; DROP TABLE a.t",
+        &[Safe, Blocking, Blocking, Destructive],
     );
 }
 
