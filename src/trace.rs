@@ -174,6 +174,7 @@ pub async fn run(
         looker: Looker::default(),
         savepoints: 0,
         new_enum_value: false,
+        left_out: false,
         leaks: Leaks::default(),
         stamp: None,
         rest_unseen: false,
@@ -216,6 +217,8 @@ struct Tracer<'a> {
     savepoints: usize,
     /// A file before this one has added a value to an enum.
     new_enum_value: bool,
+    /// A statement was left out that a later one may need.
+    left_out: bool,
     /// What the files may leave on a pooled connection.
     leaks: Leaks,
     /// The transaction's time stamp.

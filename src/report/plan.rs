@@ -148,6 +148,8 @@ pub struct EffectLine {
     pub lock: Option<Lock>,
     /// Every row of it is written again.
     pub rewrite: bool,
+    /// What would run has made the relation itself, so nobody waits for it.
+    pub made_here: bool,
     /// The risk of this effect alone.
     #[serde(serialize_with = "word")]
     pub risk: Risk,
@@ -299,6 +301,18 @@ impl Line {
             ..Self::default()
         }
     }
+
+    /// The effects that a person is told about, once where two relations have the same.
+    fn remarks(&self) -> impl Iterator<Item = &EffectLine> {
+        let effects = self.effects.iter().enumerate();
+        effects.filter_map(|(index, effect)| {
+            let before = self.effects.get(..index)?;
+            let is_told = before
+                .iter()
+                .any(|other| other.risk > Risk::Safe && other.why == effect.why);
+            (effect.risk > Risk::Safe && !is_told).then_some(effect)
+        })
+    }
 }
 
 // === impl EffectLine ===
@@ -310,6 +324,7 @@ impl EffectLine {
             object: effect.object,
             lock: effect.lock,
             rewrite: effect.rewrite,
+            made_here: effect.made_here,
             risk: effect.risk,
             why: effect.why,
             safer: effect.safer,
@@ -368,8 +383,11 @@ fn count(rows: u64) -> String {
     }
 }
 
-/// How large a relation is.
+/// How large a relation is, or that it will be new.
 fn how_large(effect: &EffectLine) -> Option<String> {
+    if effect.made_here {
+        return Some("new".to_owned());
+    }
     let bytes = effect.bytes?;
     Some(match effect.rows {
         Some(rows) => format!("{}, ~{} rows", size(bytes), count(rows)),

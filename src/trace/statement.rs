@@ -55,6 +55,7 @@ impl Tracer<'_> {
         }
         let rule = rule(statement.text, &statement.kind());
         if let Rule::Skip(why) = rule {
+            self.left_out |= matches!(statement.kind(), Kind::Bare(_));
             self.skip(statement, listed, why);
             return Ok(Next::On);
         }
@@ -240,11 +241,12 @@ impl Tracer<'_> {
         {
             return Ok(Next::Stop(End::Limit));
         }
-        if wrapped && let Some(why) = self.only_here(file, statement, db.code().code()) {
+        if wrapped && let Some(why) = self.only_here(file, statement, db) {
+            self.left_out = true;
             let sql = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT};RELEASE SAVEPOINT {SAVEPOINT}");
             let reply = wire::execute(self.session.client(), &sql).await;
             reply.ok().map_err(Error::of_own)?;
-            self.skip(statement, listed, why.to_owned());
+            self.skip(statement, listed, why);
             return Ok(Next::On);
         }
         let failure = failure(file, statement, db);
@@ -264,22 +266,30 @@ impl Tracer<'_> {
         &self,
         file: &File<'_>,
         statement: &Statement<'_>,
-        code: &str,
-    ) -> Option<&'static str> {
+        db: &DbError,
+    ) -> Option<String> {
         let in_pieces = matches!(file.mode, Mode::Pieces(_));
         let adds_itself = file.script.summary().new_enum_value.is_some();
-        match code {
+        let why = match db.code().code() {
             "25001" | "2D000" if is_alone(file.mode, statement.index) => {
-                Some("PostgreSQL refuses it in a transaction, and migrate runs it outside of one")
+                "PostgreSQL refuses it in a transaction, and migrate runs it outside of one"
             }
             "55P04"
                 if self.params.transaction == TransactionMode::Each
                     && (in_pieces || (self.new_enum_value && !adds_itself)) =>
             {
-                Some("it uses a new value of an enum, which a run commits before; a trace does not")
+                "it uses a new value of an enum, which a run commits before; a trace does not"
             }
-            _ => None,
-        }
+            // An index built with CONCURRENTLY, say, that is to become a constraint.
+            "42P01" | "42703" | "42704" | "42883" if self.left_out => {
+                return Some(format!(
+                    "it may need what was not run before it: {}",
+                    db.message()
+                ));
+            }
+            _ => return None,
+        };
+        Some(why.to_owned())
     }
 
     /// What a run would meet at its COMMIT: constraints that were deferred. Behind it they are deferred again, as the

@@ -233,6 +233,25 @@ fn a_new_value_of_an_enum_is_left_to_the_run() {
     }
 }
 
+/// What was left out is missed by what follows; that is no error of the file.
+#[test]
+fn what_needs_a_statement_that_was_left_out_is_left_out_too() {
+    let database = Server::debian().database();
+    database.query("CREATE TABLE t (a int NOT NULL)");
+    let folder = Folder::sql(&[
+        ("0001_a.sql", "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a);"),
+        (
+            "0002_b.sql",
+            "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX i;\nALTER TABLE t ADD b int;",
+        ),
+    ]);
+    let (report, outcome) = leaves_nothing(&database, &trace(&database, &folder));
+    outcome.assert_code(0);
+    let skipped = seen(&report, 1, 0)["skipped"].as_str().unwrap();
+    assert!(skipped.contains("index \"i\" does not exist"), "{skipped}");
+    assert_eq!(locks(seen(&report, 1, 1)), ["public.t ACCESS EXCLUSIVE"]);
+}
+
 #[test]
 fn other_clients_are_left_in_peace() {
     let server = Server::debian();

@@ -163,11 +163,7 @@ fn row(line: &Line, with_trace: bool) -> String {
         out.push_str("outside a transaction");
     }
     let _ = write!(out, " | {}", code(&line.text));
-    for effect in line
-        .effects
-        .iter()
-        .filter(|effect| effect.risk > Risk::Safe)
-    {
+    for effect in line.remarks() {
         let _ = write!(out, "<br>{}", prose(&effect.why));
         if let Some(safer) = &effect.safer {
             let _ = write!(out, "; safer: {}", prose(safer));

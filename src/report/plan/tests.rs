@@ -7,6 +7,7 @@ fn report() -> Report {
         object: None,
         lock: Some(lock),
         rewrite: risk == Risk::Rewrite,
+        made_here: false,
         risk,
         why: "locks out reads and writes".to_owned(),
         safer: (risk == Risk::Rewrite).then(|| "a new column, filled bit by bit".to_owned()),
@@ -83,10 +84,12 @@ fn traced() -> Report {
     let step = &mut report.migrations[0];
     step.statements[1].trace = Some(TraceLine {
         duration_ms: 1234.5,
-        locks: vec![TakenLine {
-            relation: "shop.orders".to_owned(),
-            mode: Lock::AccessExclusive,
-        }],
+        locks: [Lock::AccessShare, Lock::AccessExclusive]
+            .map(|mode| TakenLine {
+                relation: "shop.orders".to_owned(),
+                mode,
+            })
+            .to_vec(),
         rewritten: vec!["shop.orders".to_owned()],
         ..TraceLine::default()
     });
@@ -118,7 +121,7 @@ fn people_read_columns_as_wide_as_a_terminal_shows_them() {
         "1 migration to run, at worst destructive: database shop, history schemagate.history, format sql
 
 0004  0004_x.sql, in one transaction, destructive (SCHEMAGATE_APPROVE=0004@3f9a3f9a3f9a)
-  held: a destructive statement needs an approval (line 3); to let it through: SCHEMAGATE_APPROVE=0004
+  held at line 3: a destructive statement needs an approval; to let it through: SCHEMAGATE_APPROVE=0004
   LINE  RISK          LOCK                        ON                                            STATEMENT
   1     safe                                                                                    CREATE TABLE t (a int)
   2     rewrite       ACCESS EXCLUSIVE + rewrite  shop.bestellungen_日本 (1.2 GiB, ~12 M rows)  ALTER TABLE \"bestellungen_日本\" …
@@ -136,6 +139,27 @@ warning: a warning
 }
 
 #[test]
+fn what_two_relations_have_in_common_is_told_once_and_a_new_one_is_called_so() {
+    let mut report = report();
+    let statement = &mut report.migrations[0].statements[2];
+    let mut new = statement.effects[0].clone();
+    new.made_here = true;
+    new.relation = Some("new_one".to_owned());
+    new.bytes = None;
+    statement.effects.push(new);
+    let text = text(&report, false);
+    assert_eq!(text.matches("line 3: locks out").count(), 1, "{text}");
+    assert!(text.contains("new_one (new)"), "{text}");
+    let markdown = markdown(&report);
+    let row = markdown.lines().find(|line| line.starts_with("| 3 |"));
+    assert_eq!(row.unwrap().matches("locks out").count(), 1, "{markdown}");
+    assert!(
+        markdown.contains("<code>new&#95;one</code> (new)"),
+        "{markdown}"
+    );
+}
+
+#[test]
 fn people_read_what_a_trace_saw() {
     let text = text(&traced(), false);
     for expected in [
@@ -143,7 +167,8 @@ fn people_read_what_a_trace_saw() {
         "  2     1234 ms        ACCESS EXCLUSIVE on shop.orders, rewrote shop.orders\n",
         "  3                    not run: it would\n",
         "  rest  0.2 ms   997   failed: 0004_x.sql:9:1: broken (SQLSTATE 22012)\n",
-        "trace: 999 statements ran and were rolled back; locks were held for 1s300ms; it ended at an error, and what \
+        "trace: 999 statements ran and were rolled back; locks, each told where it was taken \
+         first, were held for 1s300ms; it ended at an error, and what \
          follows was not run\n",
         "  not run: 0004_x.sql:3: DROP TABLE old: it would\n",
         "  - sequences that moved stay where they are\n",
@@ -186,7 +211,7 @@ fn machines_read_words_and_null() {
     assert_eq!(effect["lock"], "ACCESS EXCLUSIVE");
     assert_eq!(effect["rewrite"], true);
     assert_eq!(effect["bytes"], 1_300_000_000_u64);
-    assert_eq!(statement["trace"]["locks"][0]["mode"], "ACCESS EXCLUSIVE");
+    assert_eq!(statement["trace"]["locks"][1]["mode"], "ACCESS EXCLUSIVE");
     assert_eq!(statement["trace"]["duration_ms"], 1234.5);
     assert!(statement["trace"]["error"].is_null());
     assert!(json["migrations"][0]["statements"][0]["trace"].is_null());

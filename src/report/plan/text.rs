@@ -108,11 +108,11 @@ fn migration(out: &mut String, step: &Step, paint: Paint) {
     if let Some(held) = &step.held {
         let line = held
             .line
-            .map_or_else(String::new, |line| format!(" (line {line})"));
+            .map_or_else(String::new, |line| format!(" at line {line}"));
         let _ = writeln!(
             out,
-            "  {} {}{line}; to let it through: {}",
-            paint.risk(Risk::Destructive, "held:"),
+            "  {} {}; to let it through: {}",
+            paint.risk(Risk::Destructive, &format!("held{line}:")),
             clean(&held.reason),
             clean(&held.let_through)
         );
@@ -191,11 +191,7 @@ fn on(effect: &EffectLine) -> String {
 }
 
 fn notes(out: &mut String, line: &Line) {
-    for effect in line
-        .effects
-        .iter()
-        .filter(|effect| effect.risk > Risk::Safe)
-    {
+    for effect in line.remarks() {
         let _ = write!(out, "  line {}: {}", line.line, clean(&effect.why));
         if let Some(safer) = &effect.safer {
             let _ = write!(out, "; safer: {}", clean(safer));
@@ -238,9 +234,12 @@ pub(super) fn seen_of(trace: &TraceLine) -> String {
     if let Some(why) = &trace.skipped {
         return format!("not run: {why}");
     }
-    let mut parts: Vec<String> = trace
+    // They are in order: of several on a relation the last is the strongest, which says it all.
+    let locks = trace
         .locks
-        .iter()
+        .chunk_by(|one, next| one.relation == next.relation);
+    let mut parts: Vec<String> = locks
+        .filter_map(<[_]>::last)
         .map(|taken| format!("{} on {}", taken.mode, taken.relation))
         .collect();
     let rewritten = trace.rewritten.iter();
@@ -261,7 +260,7 @@ pub(super) fn trace_sentence(trace: &TraceReport) -> String {
         _ => "",
     };
     format!(
-        "{} ran and were rolled back; locks were held for {}{end}",
+        "{} ran and were rolled back; locks, each told where it was taken first, were held for {}{end}",
         plural(trace.ran, "statement"),
         took_whole(trace.held_ms),
     )
