@@ -28,6 +28,8 @@ pub(super) struct Memory {
     /// Distinguishes search paths that nobody can tell from their text.
     paths: u32,
     temporary: Vec<Key>,
+    /// Functions of this release that lose data, by their names alone.
+    losing: HashSet<String>,
 }
 
 /// A relation that the release has made.
@@ -37,6 +39,8 @@ struct Made {
     table: Option<Name>,
     /// It has a foreign key to a relation that existed before.
     references: bool,
+    /// Rows that were there before are seen through it: a view, a parent of an older table.
+    shows_older: bool,
 }
 
 // === impl Memory ===
@@ -44,6 +48,11 @@ struct Made {
 impl Memory {
     pub(super) fn next_file(&mut self) {
         self.path = None;
+        self.forget_temporary();
+    }
+
+    /// From here on a temporary table's name is that of another.
+    pub(super) fn forget_temporary(&mut self) {
         for key in std::mem::take(&mut self.temporary) {
             self.made.remove(&key);
         }
@@ -115,13 +124,39 @@ impl Memory {
     pub(super) fn make_index(&mut self, index: &Name, table: &Name) {
         let made = Made {
             table: Some(table.clone()),
-            references: false,
+            ..Made::default()
         };
         self.made.insert(self.key(index), made);
     }
 
     pub(super) fn make_schema(&mut self, schema: &str) {
         self.schemas.insert(schema.to_owned());
+    }
+
+    /// From here on not everything in the schema is of this release.
+    pub(super) fn share_schema(&mut self, schema: &str) {
+        self.schemas.remove(schema);
+    }
+
+    /// Notes that rows of somebody else are lost with those of this relation.
+    pub(super) fn show_older(&mut self, name: &Name) {
+        let key = self.key(name);
+        match self.made.get_mut(&key) {
+            Some(made) => made.shows_older = true,
+            // Made with its schema.
+            None => {
+                if let Some(schema) = &name.schema {
+                    self.schemas.remove(schema);
+                }
+            }
+        }
+    }
+
+    /// `child` becomes a part of `parent`: with the one go the rows of the other.
+    pub(super) fn adopt(&mut self, parent: &Name, child: &Name) {
+        if !self.is_made(child, true) {
+            self.show_older(parent);
+        }
     }
 
     pub(super) fn drop_schema(&mut self, schema: &str) {
@@ -137,10 +172,21 @@ impl Memory {
 
     pub(super) fn rename(&mut self, from: &Name, to: &Name) {
         let (from, to) = (self.key(from), self.key(to));
+        let in_made_schema = from.0 != to.0 && self.schemas.contains(&from.0);
         match self.made.remove(&from) {
-            Some(made) => self.made.insert(to.clone(), made),
-            None => self.made.remove(&to),
-        };
+            Some(made) => {
+                self.made.insert(to.clone(), made);
+            }
+            None if in_made_schema => {
+                self.made.insert(to.clone(), Made::default());
+            }
+            None => {
+                self.made.remove(&to);
+                if from.0 != to.0 {
+                    self.schemas.remove(&to.0);
+                }
+            }
+        }
         if let Some(columns) = self.columns.remove(&from) {
             self.columns.insert(to, columns);
         }
@@ -167,8 +213,9 @@ impl Memory {
     /// Whether the release has made this relation. `sure`: data hangs on the answer, so a name with `public` and one
     /// without a schema are taken for the same only where the search path is known.
     pub(super) fn is_made(&self, name: &Name, sure: bool) -> bool {
-        if self.made.contains_key(&self.key(name)) {
-            return true;
+        if let Some(made) = self.made.get(&self.key(name)) {
+            // An index has no rows: `IF NOT EXISTS` may have met a table of its name.
+            return !sure || !made.shows_older && made.table.is_none();
         }
         if let Some(schema) = &name.schema
             && self.schemas.contains(schema)
@@ -185,6 +232,20 @@ impl Memory {
         };
         self.made
             .contains_key(&(other.to_owned(), name.name.clone()))
+    }
+
+    /// Notes a function or procedure; the last definition of a name counts.
+    pub(super) fn learn_function(&mut self, name: &Name, loses: bool) {
+        if loses {
+            self.losing.insert(name.name.clone());
+        } else {
+            self.losing.remove(&name.name);
+        }
+    }
+
+    /// Whether a call runs a function of this release that loses data.
+    pub(super) fn loses(&self, function: &Name) -> bool {
+        self.losing.contains(&function.name)
     }
 
     pub(super) fn learn_type(&mut self, name: &Name) {

@@ -16,6 +16,7 @@ pub(super) fn attach(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'
         table,
         "gets a partition, with reads and writes going on",
     );
+    reader.memory.adopt(table, &partition);
     if what == "index" {
         reader.on(
             &partition,
