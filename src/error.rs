@@ -287,7 +287,7 @@ fn failed(failure: &Failure) -> String {
         Failure::Sql(sql) | Failure::Contention(sql) => {
             format!("{} failed: {}", sql.version, sql.headline())
         }
-        Failure::Dirty { version, what } => format!("{version} is dirty: {what}"),
+        Failure::Dirty { version, what, .. } => format!("{version} is dirty: {what}"),
         Failure::Refused { what, .. } | Failure::Unsupported { what, .. } => what.clone(),
         Failure::Connection(error) => {
             format!("the connection was lost: {}", connect::describe(error))
@@ -353,6 +353,14 @@ fn next(error: &runner::Error) -> String {
 fn next_of_failure(failure: &Failure) -> String {
     match failure {
         Failure::Sql(sql) | Failure::Contention(sql) => sql.next_step(),
+        Failure::Dirty {
+            version,
+            undoing: true,
+            ..
+        } => format!(
+            "`schemagate down` to the version before it goes on where it ended; or undo by hand what is left of it, and \
+             `schemagate repair --forget {version}` lets it run again from its start"
+        ),
         Failure::Dirty { version, .. } => format!(
             "look at the database; when the work is whole, `schemagate baseline --to {version}`; else undo by hand what is \
              left of it, and `schemagate repair --clear-dirty {version}` lets it run again from its start"

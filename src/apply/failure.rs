@@ -25,6 +25,8 @@ pub enum Failure {
         version: String,
         /// What is known.
         what: String,
+        /// It is applied, and was on its way back.
+        undoing: bool,
     },
     /// Something is not permitted.
     Refused {

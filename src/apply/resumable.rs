@@ -159,6 +159,7 @@ impl Applier<'_> {
                      file as it was, and put the change into a new migration",
                     migration.path
                 ),
+                undoing: false,
             }),
             None => Ok(progress),
         }
@@ -309,5 +310,6 @@ fn dirty(piece: &Piece<'_>, migration: &Migration, why: &str) -> Failure {
             piece.unit.line,
             excerpt(bare::statement_text(piece))
         ),
+        undoing: false,
     }
 }

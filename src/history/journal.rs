@@ -257,12 +257,12 @@ pub fn fingerprint_sql() -> String {
     )
 }
 
-/// What is not whole: for each version that was begun in pieces or failed since it was last applied, baselined or repaired,
+/// What is not whole: for each version that was begun in pieces or failed since it was last applied, undone, baselined or repaired,
 /// the last of those rows, how many pieces are done, how many were begun and are not, and how often it failed.
 pub fn marks_sql(table: &TableName) -> String {
     format!(
         "WITH whole AS (SELECT w.version, pg_catalog.max(w.id) AS id FROM {TABLE} w WHERE w.history = {history} \
-           AND w.event IN ('applied', 'baselined', 'repaired') GROUP BY w.version), \
+           AND w.event IN ({WHOLE}) GROUP BY w.version), \
          pieces AS (SELECT j.version, j.id, j.event, j.statement, j.detail->>'undone' AS undone FROM {TABLE} j LEFT JOIN whole ON whole.version = j.version \
            WHERE j.history = {history} AND j.version IS NOT NULL AND j.event IN ('intent', 'statement_done', 'failed') \
            AND j.id > COALESCE(whole.id, 0)) \
@@ -277,11 +277,12 @@ pub fn marks_sql(table: &TableName) -> String {
     )
 }
 
-/// Fails with [`crate::formats::MOVED_ON`] when the journal has a later row about a version than the one that was seen.
+/// Fails with [`crate::formats::MOVED_ON`] when the journal has a later row about a version than the one that was seen. An
+/// approval does nothing yet: a run may have ended between it and its work.
 pub fn nothing_since_sql(table: &TableName, version: &str, last: i64) -> String {
     format!(
         "SELECT ('{}, journal row ' OPERATOR(pg_catalog.||) id::pg_catalog.text)::pg_catalog.int4 FROM {TABLE} \
-         WHERE history = {} AND version = {} AND id > {last} LIMIT 1",
+         WHERE history = {} AND version = {} AND id > {last} AND event <> 'approved' LIMIT 1",
         crate::formats::MOVED_ON,
         quote_literal(&table.to_string()),
         quote_literal(version)

@@ -132,13 +132,15 @@ pub(super) fn tables_sql(history: &TableName) -> String {
 
 /// Whether the journal says that the database is being built from nothing: a run has noted so, and none has come to its
 /// end since, nor applied the last migration that the image had then (a run may be killed between that and its end).
+/// `old` where that was a day ago: an older image, to which the folder looks current, may have served ever since.
 fn building_sql(history: &TableName) -> String {
     let history = quote_literal(&history.to_string());
     let table = journal::TABLE;
     format!(
-        "(SELECT NOT EXISTS (SELECT 1 FROM {table} j WHERE j.id > b.id AND j.history = {history} \
+        "(SELECT CASE WHEN EXISTS (SELECT 1 FROM {table} j WHERE j.id > b.id AND j.history = {history} \
            AND (j.event = 'run_finished' AND j.detail->>'outcome' = 'done' OR j.event = 'baselined' \
-             OR j.event = 'applied' AND j.version = b.detail->>'to')) \
+             OR j.event = 'applied' AND j.version = b.detail->>'to')) THEN NULL \
+           WHEN b.at < pg_catalog.clock_timestamp() - '1 day'::pg_catalog.interval THEN 'old' ELSE 't' END \
          FROM {table} b WHERE b.history = {history} AND b.event = 'bootstrap' ORDER BY b.id DESC LIMIT 1)"
     )
 }
@@ -171,7 +173,7 @@ fn read(row: Option<&Row>, snapshot: &Snapshot, journal: Journal) -> Option<Fact
         no_bootstrap: if bootstrap {
             None
         } else {
-            why_not(text(1), usable, is_empty)
+            why_not(text(1), text(2).is_some(), usable, is_empty)
         },
         now: time(0)?,
         backup: match (journal, time(3)) {
@@ -198,8 +200,12 @@ fn list<T: serde::de::DeserializeOwned>(json: Option<&str>) -> Option<Vec<T>> {
 }
 
 /// Why a database is not taken as being built from nothing, where a person may think that it is.
-fn why_not(table: Option<&str>, journal: bool, is_empty: bool) -> Option<String> {
+fn why_not(table: Option<&str>, is_old: bool, journal: bool, is_empty: bool) -> Option<String> {
     match table {
+        _ if is_old => Some(
+            "the run that began to build the database from nothing is more than a day ago, so what is there is guarded"
+                .to_owned(),
+        ),
         Some(table) => Some(format!(
             "the history is empty, but {table} is there already, so the database is not being built from nothing"
         )),

@@ -106,9 +106,20 @@ impl Runner<'_> {
         if needs.connected && !facts.bootstrap {
             self.tell_connected(&candidate.migration.version, facts);
         }
-        if ground.journal && !approvals.is_empty() && !self.noted.contains(&job.migration) {
+        if approvals.is_empty() || self.noted.contains(&job.migration) {
+            return Ok(());
+        }
+        if ground.journal {
             self.note_approvals(session, frame, job, &approvals).await?;
-            self.noted.push(job.migration);
+        }
+        self.noted.push(job.migration);
+        // Without a journal the log is all that remembers.
+        let version = &candidate.migration.version;
+        for Approval { what, by, reason } in approvals {
+            let reason = reason.as_deref().unwrap_or("not given");
+            (self.on_event)(Event::Note(&format!(
+                "{version}: {what} let through by {by}; reason: {reason}"
+            )));
         }
         Ok(())
     }
@@ -194,14 +205,6 @@ impl Runner<'_> {
             &rows.join(";"),
         )
         .await
-        .map_err(of_own)?;
-        for approval in approvals {
-            let reason = approval.reason.as_deref().unwrap_or("not given");
-            (self.on_event)(Event::Note(&format!(
-                "{}: {} let through by {}; reason: {reason}",
-                migration.version, approval.what, approval.by
-            )));
-        }
-        Ok(())
+        .map_err(of_own)
     }
 }

@@ -123,7 +123,11 @@ impl Runner<'_> {
                 let version = migration.version.clone();
                 let what =
                     format!("some of its pieces were run and others not, it is {half}; {next}");
-                return Err(Error::Apply(Failure::Dirty { version, what }));
+                return Err(Error::Apply(Failure::Dirty {
+                    version,
+                    what,
+                    undoing: !is_down,
+                }));
             }
         }
         Ok(())

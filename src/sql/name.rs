@@ -52,7 +52,7 @@ fn quoted(written: &str) -> String {
 }
 
 /// `\0061` and `\+000061` with the default escape character. A `UESCAPE` clause is not read: nobody names an index so.
-fn unescape(inner: &str) -> String {
+pub(super) fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = rest.find('\\') {

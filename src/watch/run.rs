@@ -313,6 +313,7 @@ mod tests {
         let dirty = Failure::Dirty {
             version: "0002".to_owned(),
             what: "x".to_owned(),
+            undoing: false,
         };
         check(E::Apply(dirty), Cause::History(State::Mismatch));
         let unsupported = Failure::Unsupported {

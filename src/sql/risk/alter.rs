@@ -2,7 +2,7 @@
 
 use super::alter_table::{self, MOMENT};
 use super::create::{self, behind_on};
-use super::read::{Reader, Work, has_word};
+use super::read::{Reader, Work, has_word, pieces};
 use super::{Lock, Risk};
 use crate::sql::words::Words;
 
@@ -49,8 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
     if words.take("schema") {
         let from = words.ident();
         if words.take("rename") {
-            words.take("to");
-            if let (Some(from), Some(to)) = (from, words.ident()) {
+            if let (Some(from), Some(to)) = (from, behind_to(&words)) {
                 reader.memory.rename_schema(&from, &to);
             }
             let why = "renames a schema: whoever uses the old name fails";
@@ -93,10 +92,22 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
     }
 }
 
+/// The new name behind `RENAME`.
+fn behind_to(words: &Words<'_>) -> Option<String> {
+    let mut words = words.clone();
+    words.take("to").then(|| words.ident()).flatten()
+}
+
 fn alter_type(reader: &mut Reader<'_>, words: &Words<'_>) {
     let mut behind = words.clone();
     let Some(name) = behind.name() else { return };
-    if behind.take_all(&["drop", "attribute"]) {
+    let mut drops = pieces(behind.rest());
+    if behind.take_all(&["set", "schema"]) {
+        // Columns of the type may be older than the schema, which `DROP SCHEMA … CASCADE` would take with it.
+        if let Some(schema) = behind.ident() {
+            reader.memory.share_schema(&schema);
+        }
+    } else if drops.any(|piece| Words::new(piece).take_all(&["drop", "attribute"])) {
         let why = "drops an attribute with what is in it, in every column of the type";
         reader.on(&name, FULL, Work::Loses, why, None);
     } else if behind.is("add") && !has_word(behind.rest(), "value")
@@ -118,7 +129,7 @@ fn extension(reader: &mut Reader<'_>, words: &Words<'_>) {
     if behind.take_all(&["set", "schema"])
         && let Some(schema) = behind.ident()
     {
-        reader.memory.distrust_schema(&schema);
+        reader.memory.share_schema(&schema);
     }
     if behind.take("update") {
         reader.opaque = true;

@@ -36,12 +36,15 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>, what: &str) {
         let mut action = Words::new(piece);
         if !known(reader, &table, &mut action, what) {
             reader.opaque = true;
-            let work = if has_word(piece, "drop") {
-                Work::Loses
+            // Behind a name that could not be read to its end (UESCAPE) it may be any.
+            let (work, worst) = if has_word(piece, "drop") {
+                (Work::Loses, "loses data")
             } else {
-                Work::Rewrite
+                (Work::Rewrite, "writes every row again")
             };
-            let why = "an action that is not known here: taken for the worst that ALTER TABLE does";
+            let why = format!(
+                "an action that is not known here: taken for the worst that ALTER TABLE does: {worst}"
+            );
             reader.on(&table, FULL, work, why, None);
         }
     }
@@ -74,10 +77,7 @@ fn known(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'_>, what: &s
             brief(reader, "begins an inheritance");
             if let Some(parent) = action.name() {
                 mild(reader, &parent, "gets a child");
-                if !reader.memory.is_made(table, true) {
-                    // From now on it has rows of others.
-                    reader.memory.drop_relation(&parent);
-                }
+                reader.memory.adopt(&parent, table);
             }
         }
         "owner" => return brief(reader, "changes the owner"),
@@ -307,7 +307,7 @@ fn rename(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'_>, what: &
                 schema: table.schema.clone(),
                 name: to,
             };
-            reader.memory.rename(table, &to);
+            reader.rename(table, &to);
             let (lock, why) = if what == "index" {
                 (Lock::ShareUpdateExclusive, "renames an index")
             } else {
@@ -365,13 +365,7 @@ fn set(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'_>, what: &str
                 "moves it to another schema: whoever uses the old name fails",
                 None,
             );
-            match &to.schema {
-                Some(schema) if !reader.memory.is_made(table, true) => {
-                    reader.memory.distrust_schema(schema);
-                }
-                _ => {}
-            }
-            reader.memory.rename(table, &to);
+            reader.rename(table, &to);
         }
         return true;
     }

@@ -23,28 +23,85 @@ const DYNAMIC: &str = "runs SQL that is put together when it runs";
 
 /// Reads a statement behind `DO`.
 pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
-    let mut body = None;
+    let mut body = String::new();
     let mut plpgsql = true;
     while let Some(token) = words.next() {
+        let written = words.text_of(token);
         match token.lexeme {
-            Lexeme::Text | Lexeme::DollarText => body = Some(words.text_of(token)),
-            Lexeme::Word if words.text_of(token).eq_ignore_ascii_case("language") => {
-                plpgsql = words.ident().as_deref() == Some("plpgsql");
+            // A string may go on in the next line.
+            Lexeme::Text | Lexeme::DollarText => body.push_str(&value(written)),
+            Lexeme::Word if written.eq_ignore_ascii_case("language") => {
+                let language = words.next().map_or("", |token| words.text_of(token));
+                let language = language.trim_matches(['\'', '"']);
+                plpgsql = language.eq_ignore_ascii_case("plpgsql");
             }
             _ => {}
         }
     }
-    let body = body.unwrap_or_default();
-    let inner = inside(body);
-    // Between plain quotes a quote is written twice.
-    let doubled = (!body.starts_with('$')).then(|| inner.replace("''", "'"));
-    let inner = doubled.as_deref().unwrap_or(inner);
     if !plpgsql {
-        return reader.guess(inner, "a block in another language than PL/pgSQL");
+        return reader.guess(&body, "a block in another language than PL/pgSQL");
+    }
+    // Also in a string, for set_config.
+    if body.to_ascii_lowercase().contains("search_path") {
+        reader.memory.unknown_path();
     }
     let outer = std::mem::replace(&mut reader.conditional, true);
-    statements(reader, inner);
+    statements(reader, &body);
     reader.conditional = outer;
+}
+
+/// What a literal stands for.
+fn value(written: &str) -> String {
+    let inner = inside(written);
+    if written.starts_with('$') {
+        return inner.to_owned();
+    }
+    let inner = inner.replace("''", "'");
+    match written.as_bytes().first() {
+        Some(b'e' | b'E') => unescape(&inner),
+        Some(b'u' | b'U') => crate::sql::name::unescape(&inner),
+        _ => inner,
+    }
+}
+
+/// Resolves the escapes of `E'…'`.
+///
+/// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE>
+fn unescape(inner: &str) -> String {
+    let mut out = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = behind.chars();
+        let (radix, skip, most) = match chars.next() {
+            Some('x') => (16, 1, 2),
+            Some('u') => (16, 1, 4),
+            Some('U') => (16, 1, 8),
+            Some('0'..='7') => (8, 0, 3),
+            Some('b' | 'f' | 'n' | 'r' | 't') => {
+                out.push(' ');
+                rest = chars.as_str();
+                continue;
+            }
+            Some(other) => {
+                out.push(other);
+                rest = chars.as_str();
+                continue;
+            }
+            None => return out,
+        };
+        let digits = behind.get(skip..).unwrap_or_default();
+        let end = digits
+            .find(|c: char| !c.is_digit(radix))
+            .unwrap_or(digits.len())
+            .min(most);
+        let (number, behind) = digits.split_at(end);
+        let code = u32::from_str_radix(number, radix).ok();
+        out.extend(code.and_then(char::from_u32));
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Finds the statements: each begins behind `;`, a label, or a word that opens a list of them.
@@ -118,8 +175,9 @@ fn dynamic(reader: &mut Reader<'_>, expression: &str) {
     while let Some(token) = words.next() {
         match token.lexeme {
             Lexeme::Text | Lexeme::DollarText => {
-                text.push_str(&inside(words.text_of(token)).replace("''", "'"));
+                text.push_str(&value(words.text_of(token)));
             }
+            Lexeme::Comma => text.push(' '),
             Lexeme::Word if words.text_of(token).eq_ignore_ascii_case("using") => break,
             Lexeme::Word if words.peek().is_none_or(|next| next.lexeme != Lexeme::Open) => {
                 text.push_str(SOMETHING);

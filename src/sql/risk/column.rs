@@ -181,7 +181,7 @@ pub(super) fn foreign_key(reader: &mut Reader<'_>, table: &Name, to: &Name, work
         reader.memory.add_reference(table);
     } else if !reader.memory.is_made(table, true) {
         // ON DELETE CASCADE, or TRUNCATE … CASCADE.
-        reader.memory.reaches_others(to);
+        reader.memory.show_older(to);
     }
 }
 

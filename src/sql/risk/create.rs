@@ -2,7 +2,7 @@
 
 use super::alter_table::MOMENT;
 use super::column::{self, Constraint};
-use super::read::{Reader, Work, pieces};
+use super::read::{Reader, Work, names_a_loss, pieces};
 use super::{Lock, Risk};
 use crate::sql::Name;
 use crate::sql::lex::Lexeme;
@@ -44,6 +44,14 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
     if words.take("schema") {
         return schema(reader, words);
     }
+    if words.take_any(&["function", "procedure"]) {
+        // Nothing of it runs before it is called.
+        if let Some(name) = words.name() {
+            let loses = names_a_loss(words.rest());
+            reader.memory.learn_function(&name, loses);
+        }
+        return;
+    }
     words.take("constraint");
     if words.take("trigger") {
         let why = "creates a trigger: locks out writes for a moment";
@@ -75,7 +83,8 @@ fn relation(reader: &mut Reader<'_>, mut words: Words<'_>, temporary: bool) {
     }
 }
 
-fn note(reader: &mut Reader<'_>, name: &Name, doubtful: bool, temporary: bool) {
+/// Notes what is created, unless it may have been there.
+pub(super) fn note(reader: &mut Reader<'_>, name: &Name, doubtful: bool, temporary: bool) {
     if temporary && !doubtful && !reader.conditional {
         reader.memory.make_temporary(name);
     } else if !temporary {
@@ -91,7 +100,8 @@ fn view(reader: &mut Reader<'_>, words: &mut Words<'_>, replace: bool, temporary
     } else {
         note(reader, &name, false, temporary);
     }
-    reader.memory.reaches_others(&name);
+    // What is deleted from a view is deleted from a table.
+    reader.memory.show_older(&name);
 }
 
 fn index(reader: &mut Reader<'_>, mut words: Words<'_>) {
@@ -125,7 +135,7 @@ fn table(reader: &mut Reader<'_>, mut words: Words<'_>, temporary: bool, foreign
     let Some(name) = words.name() else { return };
     note(reader, &name, doubtful, temporary);
     if foreign {
-        reader.memory.reaches_others(&name);
+        reader.memory.show_older(&name);
     }
     if words.take_all(&["partition", "of"]) {
         return partition(reader, &name, words);
@@ -280,6 +290,12 @@ pub(super) fn publication(reader: &mut Reader<'_>, mut words: Words<'_>) {
 /// `ALTER DOMAIN`, which checks every column of it.
 pub(super) fn alter_domain(reader: &mut Reader<'_>, mut words: Words<'_>) {
     let Some(name) = words.name() else { return };
+    if words.take_all(&["set", "schema"]) {
+        // As of a type.
+        return reader
+            .memory
+            .share_schema(&words.ident().unwrap_or_default());
+    }
     let not_null = words.take_all(&["set", "not", "null"]);
     if not_null || words.take("add") {
         reader.memory.forget_type(&name);

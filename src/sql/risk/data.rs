@@ -113,6 +113,9 @@ pub(super) fn read(reader: &mut Reader<'_>, first: &[u8], mut words: Words<'_>, 
         b"copy" => copy(reader, words),
         b"call" => {
             reader.opaque = true;
+            if words.name().is_some_and(|name| reader.memory.loses(&name)) {
+                return reader.unnamed(Lock::AccessExclusive, Work::Loses, CALLS_A_LOSS, None);
+            }
             let why = "calls a procedure; what it does shows when it runs";
             reader.unnamed(Lock::AccessExclusive, Work::Long, why, None);
         }
@@ -139,22 +142,15 @@ fn deletes(reader: &mut Reader<'_>, table: &Name) {
 /// `MERGE … DELETE`, `SELECT … INTO t`.
 fn nested(reader: &mut Reader<'_>, text: &str) {
     let mut words = Words::new(text);
-    let merges = words.clone().take("merge");
     let mut depth = 0_u32;
-    let mut target = None;
+    let mut target = Target::default();
     let mut before = Lexeme::Open;
     while let Some(token) = words.next() {
         match token.lexeme {
             Lexeme::Open => depth += 1,
             Lexeme::Close => depth = depth.saturating_sub(1),
             Lexeme::Word if before != Lexeme::Dot => {
-                keyword(
-                    reader,
-                    &mut words,
-                    token.of(text),
-                    (depth, merges),
-                    &mut target,
-                );
+                keyword(reader, &mut words, token.of(text), depth, &mut target);
             }
             _ => {}
         }
@@ -162,12 +158,23 @@ fn nested(reader: &mut Reader<'_>, text: &str) {
     }
 }
 
+/// What the words before an `INTO` make of the name behind it.
+#[derive(Debug, Default)]
+struct Target {
+    /// The name behind the last `INTO`.
+    name: Option<Name>,
+    /// Behind `INSERT` or `MERGE` it is a table that is there already.
+    exists: bool,
+    /// The `DELETE` of a `MERGE` names no table.
+    merges: bool,
+}
+
 fn keyword(
     reader: &mut Reader<'_>,
     words: &mut Words<'_>,
     word: &str,
-    (depth, merges): (u32, bool),
-    target: &mut Option<Name>,
+    depth: u32,
+    target: &mut Target,
 ) {
     let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
     if is("delete") {
@@ -176,21 +183,25 @@ fn keyword(
             if let Some(table) = words.name() {
                 deletes(reader, &table);
             }
-        } else if merges && let Some(table) = target {
-            deletes(reader, &table.clone());
+        } else if target.merges
+            && let Some(table) = &target.name
+        {
+            deletes(reader, table);
         }
     } else if is("into") {
         let temporary = words.take_any(&["temporary", "temp"]);
-        words.take_any(&["unlogged"]);
-        words.take("table");
+        words.take_any(&["unlogged", "table"]);
         if let Some(name) = words.name() {
-            if depth == 0 && temporary {
-                reader.memory.make_temporary(&name);
-            } else if depth == 0 && !merges {
-                reader.made(&name, false);
+            // `SELECT … INTO`
+            if depth == 0 && !target.exists {
+                super::create::note(reader, &name, false, temporary);
             }
-            *target = Some(name);
+            target.name = Some(name);
         }
+        target.exists = false;
+    } else if words.is("into") && (is("insert") || is("merge")) {
+        target.exists = true;
+        target.merges = is("merge");
     } else if is("update") && depth > 0 {
         // Not FOR UPDATE, nor DO UPDATE SET.
         let mut ahead = words.clone();
@@ -245,10 +256,19 @@ fn copy(reader: &mut Reader<'_>, mut words: Words<'_>) {
     }
 }
 
+const CALLS_A_LOSS: &str = "calls a function that this release has made, in which something is dropped, emptied or deleted";
+
 /// A `SELECT` that calls a function, where that is not known to be harmless: `SELECT create_partitions('orders')`. With
 /// a `FROM` it most likely computes something of rows, so nothing is guessed of it.
 fn select(reader: &mut Reader<'_>, mut words: Words<'_>) {
     let reads = super::read::has_word(words.rest(), "from");
+    let mut calls = words.clone();
+    while let Some(name) = next_call(&mut calls) {
+        if reader.memory.loses(&name) {
+            reader.opaque = true;
+            return reader.unnamed(Lock::AccessExclusive, Work::Loses, CALLS_A_LOSS, None);
+        }
+    }
     while let Some(name) = next_call(&mut words) {
         let ours = name
             .schema

@@ -35,6 +35,8 @@ pub(super) struct Memory {
     paths: u32,
     /// Temporary relations, which hide others of their name.
     temporary: HashSet<String>,
+    /// Functions of this release that lose data, by their names alone.
+    losing: HashSet<String>,
 }
 
 /// A relation that the release has made.
@@ -56,6 +58,7 @@ impl Memory {
         self.forget_temporary();
     }
 
+    /// From here on a temporary relation's name is that of another.
     pub(super) fn forget_temporary(&mut self) {
         for name in std::mem::take(&mut self.temporary) {
             self.made.remove(&(TEMPORARY.to_owned(), name));
@@ -157,6 +160,34 @@ impl Memory {
         self.schemas.insert(schema.to_owned());
     }
 
+    /// From here on not everything in the schema is of this release.
+    pub(super) fn share_schema(&mut self, schema: &str) {
+        self.schemas.remove(schema);
+    }
+
+    /// Notes that rows of somebody else are lost with those of this relation.
+    pub(super) fn show_older(&mut self, name: &Name) {
+        let key = self.key(name);
+        match self.made.get_mut(&key) {
+            Some(made) => made.of_others = true,
+            // Made with its schema.
+            None => {
+                if let Some(schema) = &name.schema {
+                    self.schemas.remove(schema);
+                }
+            }
+        }
+    }
+
+    /// `child` becomes a part of `parent`: with the one go the rows of the other.
+    pub(super) fn adopt(&mut self, parent: &Name, child: &Name) {
+        if !self.is_made(child, true) {
+            self.show_older(parent);
+            // Its rows are not of this release alone any more.
+            self.drop_relation(parent);
+        }
+    }
+
     pub(super) fn drop_schema(&mut self, schema: &str) {
         self.schemas.remove(schema);
         self.made.retain(|key, _| key.0 != schema);
@@ -175,19 +206,6 @@ impl Memory {
         self.columns.remove(&key);
     }
 
-    /// What happens to its rows happens to those of relations that existed before.
-    pub(super) fn reaches_others(&mut self, name: &Name) {
-        let key = self.key(name);
-        if let Some(made) = self.made.get_mut(&key) {
-            made.of_others = true;
-        }
-    }
-
-    /// A relation that existed before has come into this schema: not everything in it is new any more.
-    pub(super) fn distrust_schema(&mut self, schema: &str) {
-        self.schemas.remove(schema);
-    }
-
     pub(super) fn rename(&mut self, from: &Name, to: &Name) {
         let from_key = self.key(from);
         let to_key = if from_key.0 == TEMPORARY {
@@ -197,10 +215,22 @@ impl Memory {
         } else {
             self.key(to)
         };
+        let moves = from_key.0 != to_key.0;
         match self.made.remove(&from_key) {
-            Some(made) => self.made.insert(to_key.clone(), made),
-            None => self.made.remove(&to_key),
-        };
+            Some(made) => {
+                self.made.insert(to_key.clone(), made);
+            }
+            // Made with its schema.
+            None if moves && self.schemas.contains(&from_key.0) => {
+                self.made.insert(to_key.clone(), Made::default());
+            }
+            None => {
+                self.made.remove(&to_key);
+                if moves {
+                    self.schemas.remove(&to_key.0);
+                }
+            }
+        }
         if let Some(columns) = self.columns.remove(&from_key) {
             self.columns.insert(to_key, columns);
         }
@@ -228,7 +258,8 @@ impl Memory {
     /// and a name with `public` and one without a schema are taken for the same only where the search path is known.
     pub(super) fn is_made(&self, name: &Name, rows: bool) -> bool {
         if let Some(made) = self.made.get(&self.key(name)) {
-            return !(rows && made.of_others);
+            // An index has no rows: `IF NOT EXISTS` may have met a table of its name.
+            return !rows || !made.of_others && made.table.is_none();
         }
         if let Some(schema) = &name.schema
             && self.schemas.contains(schema)
@@ -253,6 +284,20 @@ impl Memory {
             Some(_) => return None,
         };
         Some((scope.to_owned(), name.name.clone()))
+    }
+
+    /// Notes a function or procedure; the last definition of a name counts.
+    pub(super) fn learn_function(&mut self, name: &Name, loses: bool) {
+        if loses {
+            self.losing.insert(name.name.clone());
+        } else {
+            self.losing.remove(&name.name);
+        }
+    }
+
+    /// Whether a call runs a function of this release that loses data.
+    pub(super) fn loses(&self, function: &Name) -> bool {
+        self.losing.contains(&function.name)
     }
 
     pub(super) fn learn_type(&mut self, name: &Name) {

@@ -101,6 +101,7 @@ impl<'r> Reader<'r> {
             | b"analyse" | b"comment" | b"security" | b"reassign" | b"load" => {
                 maintain::read(self, lower, words);
             }
+            // ALL, TEMP; a plan or a sequence's cache hurts nobody either.
             b"discard" => self.memory.forget_temporary(),
             // Sessions, transactions, privileges, cursors: no relation is held up.
             b"" | b"set" | b"reset" | b"show" | b"begin" | b"start" | b"commit" | b"end"
@@ -114,11 +115,11 @@ impl<'r> Reader<'r> {
     /// Something that only the server can tell. The worst word in it decides.
     pub(super) fn guess(&mut self, text: &str, why: &str) {
         self.opaque = true;
-        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-        let worst = ["drop", "truncate", "delete"];
-        // Also in its strings: they may be what it runs.
-        let loses = words.any(|word| worst.iter().any(|worst| word.eq_ignore_ascii_case(worst)));
-        let work = if loses { Work::Loses } else { Work::Long };
+        let work = if names_a_loss(text) {
+            Work::Loses
+        } else {
+            Work::Long
+        };
         self.unnamed(Lock::AccessExclusive, work, why, None);
     }
 
@@ -191,6 +192,14 @@ impl<'r> Reader<'r> {
         self.version >= major * 10_000
     }
 
+    /// Notes that a relation has another name. In a block it may have, so that neither is known to be ours.
+    pub(super) fn rename(&mut self, from: &Name, to: &Name) {
+        self.memory.rename(from, to);
+        if self.conditional {
+            self.memory.drop_relation(to);
+        }
+    }
+
     /// Notes that a relation was created.
     pub(super) fn made(&mut self, name: &Name, if_not_exists: bool) {
         let doubtful = if_not_exists || self.conditional;
@@ -225,6 +234,13 @@ fn effect(
         why,
         safer: safer.map(str::to_owned),
     }
+}
+
+/// Whether a word of the text, also in its strings, which may be what it runs, stands for a loss of data.
+pub(super) fn names_a_loss(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let worst = ["drop", "truncate", "delete"];
+    words.any(|word| worst.iter().any(|worst| word.eq_ignore_ascii_case(worst)))
 }
 
 /// See [`super::is_additive`].

@@ -1,6 +1,7 @@
 use super::*;
 use crate::sql::Options;
 
+mod made;
 mod release;
 
 /// The table that the integration tests hold against real servers.
@@ -121,6 +122,29 @@ fn blocks_and_dynamic_sql() {
         ),
         (
             "DO $$ BEGIN EXECUTE 'CREATE TABLE ' || a; EXECUTE 'DROP TABLE ' || a; END $$",
+            Destructive,
+            true,
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('%s TABLE t', 'DROP'); END $$",
+            Destructive,
+            true,
+        ),
+        (
+            r"DO $$ BEGIN EXECUTE E'dr\x6fp\ntable t'; END $$",
+            Destructive,
+            true,
+        ),
+        (r"DO E'BEGIN\n DROP TABLE t;\nEND'", Destructive, false),
+        (r"DO U&'BEGIN \0044ROP TABLE t; END'", Destructive, false),
+        ("DO 'BEGIN DROP '\n'TABLE t; END'", Destructive, false),
+        (
+            "DO $$ BEGIN DROP TABLE t; END $$ LANGUAGE 'plpgsql'",
+            Destructive,
+            false,
+        ),
+        (
+            r"DO E'BEGIN EXECUTE \'DROP TABLE t\'; END'",
             Destructive,
             true,
         ),

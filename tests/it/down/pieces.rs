@@ -33,6 +33,12 @@ fn they_run_piece_by_piece_and_again() {
             .assert_code(0);
         assert_eq!(versions(&database), "0001");
         assert_eq!(database.value(INDEX), "0");
+        Schemagate::new(&["repair", "--clear-dirty", "0002"])
+            .url(&database.url())
+            .folder(&folder)
+            .run()
+            .assert_code(2)
+            .assert_says("0002 is not dirty");
         // Its pieces have a new life.
         Schemagate::migrate(&database, &folder).run().assert_code(0);
         assert_eq!(versions(&database), "0001,0002");
@@ -66,7 +72,8 @@ fn killed_between_two_pieces_the_next_run_goes_on() {
         .run()
         .assert_code(6)
         .assert_says("0002 is dirty")
-        .assert_says("half undone");
+        .assert_says("half undone")
+        .assert_says("or undo by hand what is left of it, and `schemagate repair --forget 0002`");
     assert!(!database.has_table("v"));
     down(&database, &folder, "1")
         .run()

@@ -99,9 +99,10 @@ fn without_a_journal_the_grant_is_told() {
         .assert_code(7)
         .assert_says("the journal that would note one cannot be used")
         .assert_says("GRANT CREATE ON DATABASE");
-    // Without that demand it goes on, and cannot note who approved.
+    // Without that demand it goes on, and only the log notes who approved.
     migrate
         .run()
         .assert_code(0)
-        .assert_says("transactional migrations run without it");
+        .assert_says("transactional migrations run without it")
+        .assert_says("0001: destructive let through by SCHEMAGATE_APPROVE=0001");
 }

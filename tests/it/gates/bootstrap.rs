@@ -60,6 +60,29 @@ fn they_close_though_the_end_was_not_noted() {
     migrate.run().assert_code(7);
 }
 
+/// An older image whose folder is applied as a whole looks current and writes nothing; its application writes.
+#[test]
+fn they_close_a_day_after_a_beginning_that_was_given_up() {
+    let (database, folder) = (Server::debian().database(), history());
+    folder.write("0003_needs.sql", b"SELECT nonsense;\n");
+    let migrate = Schemagate::migrate(&database, &folder);
+    migrate.run().assert_code(5);
+    let old = Folder::sql(&[
+        ("0001_a.sql", "CREATE TABLE a (id int);\n"),
+        ("0002_drop.sql", "DROP TABLE a;\n"),
+    ]);
+    let before = Schemagate::migrate(&database, &old);
+    before.run().assert_code(0);
+    database.query("CREATE TABLE users (id int)");
+    database.query("UPDATE schemagate.journal SET at = at - interval '25 hours'");
+    old.write("0003_drop.sql", b"DROP TABLE users;\n");
+    before
+        .run()
+        .assert_code(7)
+        .assert_says("began to build the database from nothing is more than a day ago");
+    assert!(database.has_table("users"));
+}
+
 #[test]
 fn an_adopted_database_is_guarded_from_the_start() {
     let database = Server::debian().database();

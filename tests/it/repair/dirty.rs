@@ -36,6 +36,11 @@ fn a_cleared_migration_runs_again_from_its_start() {
         .assert_code(2)
         .assert_says("0001 is applied");
     database.query("DROP TABLE b");
+    // A run that was approved and killed before its first piece.
+    database.query(
+        "INSERT INTO schemagate.journal (run, history, event, actor, version) SELECT run, history, 'approved', actor, version
+         FROM schemagate.journal WHERE event = 'failed'",
+    );
     let call = repair(&database, &folder, &["--clear-dirty", "2"]);
     call.clone()
         .env("SCHEMAGATE_DRY_RUN", "true")
