@@ -269,3 +269,20 @@ fn the_journal_is_printed() {
         .assert_code(9)
         .assert_says("GRANT SELECT, INSERT ON schemagate.journal");
 }
+
+#[test]
+fn a_long_journal_is_read_whatever_the_roles_patience() {
+    let (database, folder) = applied();
+    let hasty = database.role("hasty", "LOGIN SUPERUSER");
+    database.query(&format!("ALTER ROLE {hasty} SET statement_timeout = '1s'"));
+    database.query("ALTER TABLE schemagate.journal RENAME TO long");
+    database.query(
+        "CREATE VIEW schemagate.journal AS SELECT long.* FROM schemagate.long, (SELECT pg_sleep(2) OFFSET 0) slow",
+    );
+    Schemagate::status(&database, &folder)
+        .arg("--history")
+        .url(&database.url_as(&hasty))
+        .run()
+        .assert_code(0)
+        .assert_says("run_finished");
+}
