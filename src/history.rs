@@ -44,6 +44,9 @@ pub struct Snapshot {
     pub database: String,
     /// `current_user`, after `SCHEMAGATE_ROLE`.
     pub user: String,
+    /// `current_schema()` as that user, where there is one, and the `search_path` that it comes from. Behind a pooler
+    /// they are those that another client may have left.
+    pub schema: Option<(String, String)>,
     /// The server sees us on another machine: the link can lose its power. A proxy on our own loopback counts as where
     /// it connects from.
     pub remote: bool,
@@ -179,6 +182,7 @@ impl Snapshot {
             on_linux: flag(8),
             usual_defaults: flag(9),
             remote: is_remote(text(10)),
+            schema: text(11).map(str::to_owned).zip(text(12).map(str::to_owned)),
             in_recovery: flag(2),
             shape: columns
                 .map(|columns| formats::shape(params.format, &params.table, columns))
@@ -229,7 +233,8 @@ fn read_sql(params: &Params, rows: bool) -> String {
          pg_catalog.current_setting('standard_conforming_strings') = 'on' \
          AND pg_catalog.current_setting('statement_timeout') = '0' \
          AND COALESCE(pg_catalog.current_setting('transaction_timeout', true), '0') = '0', \
-         pg_catalog.host(pg_catalog.inet_client_addr())"
+         pg_catalog.host(pg_catalog.inet_client_addr()), \
+         pg_catalog.current_schema(), pg_catalog.current_setting('search_path')"
     );
     let mut sql = facts;
     if rows {

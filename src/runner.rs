@@ -30,7 +30,7 @@ pub use fingerprint::note_fingerprint;
 use look::{First, first_look};
 pub use look::{
     Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
-    stopped,
+    release, stopped,
 };
 pub use queue::Queue;
 pub use repair::{Decided, decide};

@@ -11,7 +11,6 @@ use crate::{
     migration::TransactionMode,
     runner::{self, Event, Params, stopped},
     source::Source,
-    sql::risk::Release,
 };
 
 /// Runs the command.
@@ -83,7 +82,7 @@ pub(super) async fn dry_run(
     let mut held = None;
     if runner::needs_writing(&plan, &snapshot, source) {
         let mut warn = |warning: &str| tracing::warn!("{warning}");
-        let mut release = Release::new(session.server_version());
+        let mut release = runner::release(&session, &snapshot);
         let jobs = apply::prepare::prepare(
             source,
             &plan.run,

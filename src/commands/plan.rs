@@ -24,7 +24,6 @@ use crate::{
     },
     runner::{self, Params, stopped},
     source::Source,
-    sql::risk::Release,
 };
 use listing::Listing;
 
@@ -175,7 +174,7 @@ fn prepare(
     if !runner::needs_writing(pending, snapshot, source) {
         return Ok(Vec::new());
     }
-    let mut release = Release::new(session.server_version());
+    let mut release = runner::release(session, snapshot);
     let mut warn = |warning: &str| report.warnings.push(warning.to_owned());
     let jobs = apply::prepare::prepare(
         source,
@@ -196,7 +195,7 @@ async fn fill(
     jobs: &mut [Job],
     report: &mut Report,
 ) -> Result<(), Error> {
-    let mut listing = Listing::new(Release::new(session.server_version()));
+    let mut listing = Listing::new(runner::release(session, snapshot));
     for job in jobs.iter_mut() {
         let step = listing.step(source, job).map_err(runner::Error::Apply)?;
         report.migrations.push(step);

@@ -10,6 +10,7 @@ use crate::{
     migration::{Applied, TableName},
     plan::{self, Plan, Policy},
     source::Source,
+    sql::risk::Release,
     stop::{Guarded, Stop},
 };
 
@@ -66,6 +67,18 @@ async fn whole(
         failures(session, params, source).await?
     };
     Ok(Looked { plan, failures })
+}
+
+/// What reads the risk of the files on this server. Behind a pooler nobody knows where names without a schema go: the
+/// `search_path` may be one that another client has left, and a run begins with the server's own.
+pub fn release(session: &Session, snapshot: &Snapshot) -> Release {
+    let mut release = Release::new(session.server_version());
+    if session.wire_pid() == Some(snapshot.pid)
+        && let Some((schema, search_path)) = &snapshot.schema
+    {
+        release.set_current_schema(schema, search_path, &snapshot.user);
+    }
+    release
 }
 
 /// The migrations whose last event in the journal is a failure, by version, with what was noted of it. One whose file

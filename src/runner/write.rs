@@ -14,7 +14,6 @@ use crate::{
     },
     migration::TransactionMode,
     plan::Plan,
-    sql::risk::Release,
 };
 
 /// Where a run works, and on what ground.
@@ -46,7 +45,7 @@ impl Runner<'_> {
         }
         if self.params.task == Task::Migrate {
             self.refuse_unfinished(session, snapshot, plan).await?;
-            let mut release = Release::new(session.server_version());
+            let mut release = super::release(session, snapshot);
             jobs = apply::prepare::prepare(
                 self.source,
                 &plan.run,

@@ -218,9 +218,14 @@ impl Release {
         release
     }
 
-    /// Tells it the server's `current_schema()`, where names without a schema go.
-    pub fn set_current_schema(&mut self, schema: &str) {
+    /// Tells it the server's `current_schema()`, where names without a schema go, and the `search_path` and user that it
+    /// comes from: a schema that the release makes may stand before it there.
+    ///
+    /// <https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH>
+    pub fn set_current_schema(&mut self, schema: &str, search_path: &str, user: &str) {
         self.memory.schema = Some(schema.to_owned());
+        self.memory.search_path = search_path.to_lowercase();
+        self.memory.user = user.to_owned();
     }
 
     /// Everything read so far is in the database already: what it made is in use. Types and columns stay known, which

@@ -1,8 +1,10 @@
 //! What a statement is said to risk, held against what real servers lock and write again.
 
+mod traced;
+
 use std::collections::{HashMap, HashSet};
 
-use schemagate::sql::risk::{Assessment, Effect, Lock, Release};
+use schemagate::sql::risk::{Lock, Release};
 use schemagate::sql::{Name, Options, Script};
 
 use crate::harness::{Server, Session, fixture};
@@ -13,6 +15,13 @@ struct Case {
     since: u32,
     bare: bool,
     stricter: bool,
+}
+
+/// What a statement is said to do to a relation, or to some that it does not name.
+struct Said {
+    object: Option<String>,
+    lock: Option<Lock>,
+    rewrite: bool,
 }
 
 /// A relation of the world.
@@ -69,10 +78,21 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-fn said(version: u32, sql: &str) -> Assessment {
+fn world() -> String {
+    std::fs::read_to_string(fixture("risk").join("world.sql")).unwrap()
+}
+
+fn said(version: u32, sql: &str) -> Vec<Said> {
     let script = Script::prepare(sql.to_owned(), Options::default()).unwrap();
     let statement = script.statements().next().unwrap();
-    Release::new(version).assess(&statement)
+    let effects = Release::new(version).assess(&statement).effects.into_iter();
+    effects
+        .map(|effect| Said {
+            object: effect.object.as_ref().map(called),
+            lock: effect.lock,
+            rewrite: effect.rewrite,
+        })
+        .collect()
 }
 
 fn relations(session: &Session) -> HashMap<String, Relation> {
@@ -146,25 +166,19 @@ fn speaks_for(name: &str, other: &str, world: &HashMap<String, Relation>) -> boo
     parents(name).iter().any(|parent| parent == other)
 }
 
-fn milder(
-    said: &Assessment,
-    observed: &Observed,
-    world: &HashMap<String, Relation>,
-) -> Vec<String> {
-    let about = |relation: &str| -> Vec<&Effect> {
-        let about = |effect: &&Effect| match &effect.object {
-            Some(object) => speaks_for(&called(object), relation, world),
+fn milder(said: &[Said], observed: &Observed, world: &HashMap<String, Relation>) -> Vec<String> {
+    let about = |relation: &str| -> Vec<&Said> {
+        let about = |effect: &&Said| match &effect.object {
+            Some(object) => speaks_for(object, relation, world),
             None => true,
         };
-        said.effects.iter().filter(about).collect()
+        said.iter().filter(about).collect()
     };
     let mut milder = Vec::new();
     for (relation, lock) in &observed.locks {
         let named = said
-            .effects
             .iter()
-            .filter_map(|effect| effect.object.as_ref());
-        let named = named.map(called).any(|object| object == *relation);
+            .any(|effect| effect.object.as_ref() == Some(relation));
         if *lock < Lock::ShareUpdateExclusive && !named {
             continue;
         }
@@ -186,17 +200,16 @@ fn milder(
 
 /// The locks and rewrites on named relations that were said and not seen.
 fn stricter(
-    said: &Assessment,
+    said: &[Said],
     observed: &[Observed],
     world: &HashMap<String, Relation>,
 ) -> Vec<String> {
     let mut stricter = Vec::new();
-    for effect in &said.effects {
+    for effect in said {
         let (Some(object), Some(lock)) = (&effect.object, effect.lock) else {
             continue;
         };
-        let object = called(object);
-        let of = |other: &str| speaks_for(&object, other, world);
+        let of = |other: &str| speaks_for(object, other, world);
         let locks = observed.iter().flat_map(|observed| &observed.locks);
         let seen = locks.filter(|(name, _)| of(name)).map(|(_, lock)| *lock);
         if seen.max() < Some(lock) {
@@ -212,7 +225,7 @@ fn stricter(
 
 #[test]
 fn nothing_is_milder_than_the_truth() {
-    let world = std::fs::read_to_string(fixture("risk").join("world.sql")).unwrap();
+    let world = world();
     let cases = cases();
     let mut seen: Vec<Vec<Observed>> = cases.iter().map(|_| Vec::new()).collect();
     let mut wrong = Vec::new();

@@ -14,7 +14,6 @@ use crate::{
     preflight::{self, Pending},
     report::doctor::Section,
     runner::{self, LockWait},
-    sql::risk::Release,
 };
 
 /// Pending migrations that are listed.
@@ -69,7 +68,7 @@ pub(super) async fn of(
         return Err(no_primary(asker).into());
     }
     waits(params.lock_wait, holder)?;
-    let mut release = Release::new(asker.session.server_version());
+    let mut release = runner::release(&asker.session, snapshot);
     let mut warn = |warning: &str| section.note("warning", warning, "");
     let mut jobs = apply::prepare::prepare(
         source,

@@ -9,7 +9,7 @@ use crate::{
     source::Source,
     sql::{
         Kind, Name, Setting, Statement, UnitKind,
-        risk::{Release, Risk},
+        risk::{Release, Risk, is_rows},
     },
 };
 
@@ -53,6 +53,7 @@ impl Listing {
         let is_kept = job.script().is_ok();
         job.load(source)?;
         let script = job.script()?;
+        self.release.next_file();
         let mut search_path = None;
         let mut notable = 0;
         for statement in script.statements() {
@@ -61,7 +62,7 @@ impl Listing {
                 self.search_paths.push(statement.text.to_owned());
             }
             // Rows by the million: their table is known from the first of them.
-            if statement.index >= FIRST && is_insert(statement.text) {
+            if statement.index >= FIRST && is_rows(&statement) {
                 continue;
             }
             let assessment = self.release.assess(&statement);
@@ -165,9 +166,4 @@ fn sets_search_path(statement: &Statement<'_>) -> bool {
         Kind::Session(session) => session.setting == Setting::SearchPath,
         _ => false,
     }
-}
-
-fn is_insert(text: &str) -> bool {
-    text.get(..6)
-        .is_some_and(|word| word.eq_ignore_ascii_case("insert"))
 }

@@ -47,8 +47,12 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
         return extension(reader, &words);
     }
     if words.take("schema") {
-        words.ident();
+        let from = words.ident();
         if words.take("rename") {
+            words.take("to");
+            if let (Some(from), Some(to)) = (from, words.ident()) {
+                reader.memory.rename_schema(&from, &to);
+            }
             let why = "renames a schema: whoever uses the old name fails";
             reader.without_lock(Risk::Blocking, why, None);
         }
@@ -111,6 +115,11 @@ fn alter_type(reader: &mut Reader<'_>, words: &Words<'_>) {
 fn extension(reader: &mut Reader<'_>, words: &Words<'_>) {
     let mut behind = words.clone();
     behind.ident();
+    if behind.take_all(&["set", "schema"])
+        && let Some(schema) = behind.ident()
+    {
+        reader.memory.distrust_schema(&schema);
+    }
     if behind.take("update") {
         reader.opaque = true;
         reader.unnamed(

@@ -36,13 +36,13 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>, what: &str) {
         let mut action = Words::new(piece);
         if !known(reader, &table, &mut action, what) {
             reader.opaque = true;
-            reader.on(
-                &table,
-                FULL,
-                Work::Rewrite,
-                "an action that is not known here: taken for the worst that ALTER TABLE does",
-                None,
-            );
+            let work = if has_word(piece, "drop") {
+                Work::Loses
+            } else {
+                Work::Rewrite
+            };
+            let why = "an action that is not known here: taken for the worst that ALTER TABLE does";
+            reader.on(&table, FULL, work, why, None);
         }
     }
 }
@@ -74,6 +74,10 @@ fn known(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'_>, what: &s
             brief(reader, "begins an inheritance");
             if let Some(parent) = action.name() {
                 mild(reader, &parent, "gets a child");
+                if !reader.memory.is_made(table, true) {
+                    // From now on it has rows of others.
+                    reader.memory.drop_relation(&parent);
+                }
             }
         }
         "owner" => return brief(reader, "changes the owner"),
@@ -361,6 +365,12 @@ fn set(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'_>, what: &str
                 "moves it to another schema: whoever uses the old name fails",
                 None,
             );
+            match &to.schema {
+                Some(schema) if !reader.memory.is_made(table, true) => {
+                    reader.memory.distrust_schema(schema);
+                }
+                _ => {}
+            }
             reader.memory.rename(table, &to);
         }
         return true;

@@ -12,8 +12,8 @@ const OPENS: &[&str] = &["begin", "then", "else", "loop"];
 /// First words of statements that are SQL's own.
 const SQL: &[&str] = &[
     "alter", "analyze", "call", "cluster", "comment", "copy", "create", "delete", "do", "drop",
-    "explain", "insert", "lock", "merge", "refresh", "reindex", "revoke", "select", "truncate",
-    "update", "with",
+    "explain", "grant", "import", "insert", "lock", "merge", "reassign", "refresh", "reindex",
+    "revoke", "security", "select", "truncate", "update", "vacuum", "with",
 ];
 
 /// Stands for a name that only the server knows. Nothing of this name is ever remembered as made.

@@ -179,6 +179,9 @@ pub(super) fn foreign_key(reader: &mut Reader<'_>, table: &Name, to: &Name, work
     reader.on(to, Lock::ShareRowExclusive, work, why, safer);
     if !reader.memory.is_made(to, true) {
         reader.memory.add_reference(table);
+    } else if !reader.memory.is_made(table, true) {
+        // ON DELETE CASCADE, or TRUNCATE … CASCADE.
+        reader.memory.reaches_others(to);
     }
 }
 

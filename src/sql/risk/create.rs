@@ -22,8 +22,9 @@ pub(super) fn read(reader: &mut Reader<'_>, mut words: Words<'_>) {
         words.take("index");
         return index(reader, words);
     }
-    if words.take("table") || words.take_all(&["foreign", "table"]) {
-        return table(reader, words, temporary);
+    let foreign = words.take_all(&["foreign", "table"]);
+    if foreign || words.take("table") {
+        return table(reader, words, temporary, foreign);
     }
     if words.take_all(&["materialized", "view"]) {
         return relation(reader, words, false);
@@ -90,6 +91,7 @@ fn view(reader: &mut Reader<'_>, words: &mut Words<'_>, replace: bool, temporary
     } else {
         note(reader, &name, false, temporary);
     }
+    reader.memory.reaches_others(&name);
 }
 
 fn index(reader: &mut Reader<'_>, mut words: Words<'_>) {
@@ -118,12 +120,15 @@ fn index(reader: &mut Reader<'_>, mut words: Words<'_>) {
     }
 }
 
-fn table(reader: &mut Reader<'_>, mut words: Words<'_>, temporary: bool) {
+fn table(reader: &mut Reader<'_>, mut words: Words<'_>, temporary: bool, foreign: bool) {
     let doubtful = if_not_exists(&mut words);
     let Some(name) = words.name() else { return };
     note(reader, &name, doubtful, temporary);
+    if foreign {
+        reader.memory.reaches_others(&name);
+    }
     if words.take_all(&["partition", "of"]) {
-        return partition(reader, words);
+        return partition(reader, &name, words);
     }
     if words.take("of") {
         words.name();
@@ -164,12 +169,14 @@ fn element(reader: &mut Reader<'_>, table: &Name, mut words: Words<'_>) {
     reader.memory.learn_column(table, &name, column.of.as_ref());
 }
 
-fn partition(reader: &mut Reader<'_>, mut words: Words<'_>) {
+fn partition(reader: &mut Reader<'_>, name: &Name, mut words: Words<'_>) {
     let Some(parent) = words.name() else { return };
     let safer = "CREATE TABLE … (LIKE …), then ALTER TABLE … ATTACH PARTITION, which lets reads and writes through";
     let why = format!("gets a partition: {MOMENT}");
     reader.on(&parent, FULL, Work::Brief, why, Some(safer));
     if !reader.memory.is_made(&parent, true) {
+        // Whoever uses the parent uses it at once.
+        reader.memory.drop_relation(name);
         reader.unnamed(
             FULL,
             Work::Long,
@@ -199,10 +206,11 @@ fn domain(reader: &mut Reader<'_>, mut words: Words<'_>) {
 fn schema(reader: &mut Reader<'_>, mut words: Words<'_>) {
     let doubtful = if_not_exists(&mut words) || reader.conditional;
     let authorized = words.take("authorization");
-    if let Some(name) = words.ident()
-        && !authorized
-        && (!doubtful || reader.memory.believes_if_not_exists)
-    {
+    let Some(name) = words.ident() else {
+        return;
+    };
+    reader.memory.schema_appears(&name);
+    if !authorized && (!doubtful || reader.memory.believes_if_not_exists) {
         reader.memory.make_schema(&name);
     }
     // Its elements belong to it.

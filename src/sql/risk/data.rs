@@ -180,9 +180,13 @@ fn keyword(
             deletes(reader, &table.clone());
         }
     } else if is("into") {
-        words.take_any(&["temporary", "temp", "unlogged", "table"]);
+        let temporary = words.take_any(&["temporary", "temp"]);
+        words.take_any(&["unlogged"]);
+        words.take("table");
         if let Some(name) = words.name() {
-            if depth == 0 && !merges {
+            if depth == 0 && temporary {
+                reader.memory.make_temporary(&name);
+            } else if depth == 0 && !merges {
                 reader.made(&name, false);
             }
             *target = Some(name);

@@ -11,6 +11,8 @@ type Key = (String, String);
 
 /// The scope of names without a schema, under the search path that the session began with. No schema is called so.
 const DEFAULT_PATH: &str = "\0";
+/// Where temporary relations are.
+const TEMPORARY: &str = "pg_temp";
 
 /// What is remembered between statements.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,10 @@ pub(super) struct Memory {
     pub(super) believes_if_not_exists: bool,
     /// Where names without a schema go under the search path that the session began with; `None`: not known.
     pub(super) schema: Option<String>,
+    /// In lower case, where [`Self::schema`] was told by a server.
+    pub(super) search_path: String,
+    /// Whose name `"$user"` stands for there.
+    pub(super) user: String,
     made: HashMap<Key, Made>,
     schemas: HashSet<String>,
     types: HashSet<Key>,
@@ -27,7 +33,8 @@ pub(super) struct Memory {
     path: Option<String>,
     /// Distinguishes search paths that nobody can tell from their text.
     paths: u32,
-    temporary: Vec<Key>,
+    /// Temporary relations, which hide others of their name.
+    temporary: HashSet<String>,
 }
 
 /// A relation that the release has made.
@@ -37,6 +44,8 @@ struct Made {
     table: Option<Name>,
     /// It has a foreign key to a relation that existed before.
     references: bool,
+    /// Its rows are those of a relation that existed before (a view, a foreign table), or reach into them.
+    of_others: bool,
 }
 
 // === impl Memory ===
@@ -44,8 +53,12 @@ struct Made {
 impl Memory {
     pub(super) fn next_file(&mut self) {
         self.path = None;
-        for key in std::mem::take(&mut self.temporary) {
-            self.made.remove(&key);
+        self.forget_temporary();
+    }
+
+    pub(super) fn forget_temporary(&mut self) {
+        for name in std::mem::take(&mut self.temporary) {
+            self.made.remove(&(TEMPORARY.to_owned(), name));
         }
     }
 
@@ -55,8 +68,9 @@ impl Memory {
         self.schemas.clear();
     }
 
-    /// A local setting ends with its transaction, and what a transaction made may be gone.
+    /// A local setting ends with its transaction, and so does what is temporary `ON COMMIT DROP`.
     pub(super) fn committed(&mut self) {
+        self.forget_temporary();
         if self.path.is_some() {
             self.unknown_path();
         }
@@ -92,6 +106,9 @@ impl Memory {
     }
 
     fn key(&self, name: &Name) -> Key {
+        if name.schema.is_none() && self.temporary.contains(&name.name) {
+            return (TEMPORARY.to_owned(), name.name.clone());
+        }
         let written = name.schema.as_ref();
         let scope = written.or(self.path.as_ref()).or(self.schema.as_ref());
         let scope = scope.map_or(DEFAULT_PATH, String::as_str);
@@ -105,16 +122,35 @@ impl Memory {
     }
 
     pub(super) fn make_temporary(&mut self, name: &Name) {
-        self.make(name);
-        self.temporary.push(self.key(name));
+        self.temporary.insert(name.name.clone());
+        let key = (TEMPORARY.to_owned(), name.name.clone());
+        self.columns.remove(&key);
+        self.made.insert(key, Made::default());
     }
 
     pub(super) fn make_index(&mut self, index: &Name, table: &Name) {
         let made = Made {
             table: Some(table.clone()),
-            references: false,
+            ..Made::default()
         };
         self.made.insert(self.key(index), made);
+    }
+
+    /// A schema of this name may be there now, or be another than before: where it stands on the search path, nobody
+    /// can tell any more where names without a schema go.
+    pub(super) fn schema_appears(&mut self, name: &str) {
+        let is_current = self.schema.as_deref() == Some(name);
+        let on_path = name == self.user || self.search_path.contains(&name.to_lowercase());
+        if on_path && !is_current && !self.search_path.is_empty() {
+            self.schema = None;
+        }
+    }
+
+    /// What was known of either name is not true any more.
+    pub(super) fn rename_schema(&mut self, from: &str, to: &str) {
+        self.drop_schema(from);
+        self.drop_schema(to);
+        self.schema_appears(to);
     }
 
     pub(super) fn make_schema(&mut self, schema: &str) {
@@ -124,22 +160,49 @@ impl Memory {
     pub(super) fn drop_schema(&mut self, schema: &str) {
         self.schemas.remove(schema);
         self.made.retain(|key, _| key.0 != schema);
+        // Another one of the search path takes its place.
+        if self.schema.as_deref() == Some(schema) && !self.search_path.is_empty() {
+            self.schema = None;
+        }
     }
 
     pub(super) fn drop_relation(&mut self, name: &Name) {
         let key = self.key(name);
+        if key.0 == TEMPORARY {
+            self.temporary.remove(&key.1);
+        }
         self.made.remove(&key);
         self.columns.remove(&key);
     }
 
+    /// What happens to its rows happens to those of relations that existed before.
+    pub(super) fn reaches_others(&mut self, name: &Name) {
+        let key = self.key(name);
+        if let Some(made) = self.made.get_mut(&key) {
+            made.of_others = true;
+        }
+    }
+
+    /// A relation that existed before has come into this schema: not everything in it is new any more.
+    pub(super) fn distrust_schema(&mut self, schema: &str) {
+        self.schemas.remove(schema);
+    }
+
     pub(super) fn rename(&mut self, from: &Name, to: &Name) {
-        let (from, to) = (self.key(from), self.key(to));
-        match self.made.remove(&from) {
-            Some(made) => self.made.insert(to.clone(), made),
-            None => self.made.remove(&to),
+        let from_key = self.key(from);
+        let to_key = if from_key.0 == TEMPORARY {
+            self.temporary.remove(&from_key.1);
+            self.temporary.insert(to.name.clone());
+            (TEMPORARY.to_owned(), to.name.clone())
+        } else {
+            self.key(to)
         };
-        if let Some(columns) = self.columns.remove(&from) {
-            self.columns.insert(to, columns);
+        match self.made.remove(&from_key) {
+            Some(made) => self.made.insert(to_key.clone(), made),
+            None => self.made.remove(&to_key),
+        };
+        if let Some(columns) = self.columns.remove(&from_key) {
+            self.columns.insert(to_key, columns);
         }
     }
 
@@ -161,27 +224,35 @@ impl Memory {
         made.is_none_or(|made| made.references)
     }
 
-    /// Whether the release has made this relation. `sure`: data hangs on the answer, so a name with `public` and one
-    /// without a schema are taken for the same only where the search path is known.
-    pub(super) fn is_made(&self, name: &Name, sure: bool) -> bool {
-        if self.made.contains_key(&self.key(name)) {
-            return true;
+    /// Whether the release has made this relation. `rows`: rows hang on the answer, so those of others are none of ours,
+    /// and a name with `public` and one without a schema are taken for the same only where the search path is known.
+    pub(super) fn is_made(&self, name: &Name, rows: bool) -> bool {
+        if let Some(made) = self.made.get(&self.key(name)) {
+            return !(rows && made.of_others);
         }
         if let Some(schema) = &name.schema
             && self.schemas.contains(schema)
         {
             return true;
         }
-        if sure || self.schema.is_some() || self.path.is_some() {
-            return false;
+        !rows
+            && self
+                .elsewhere(name)
+                .is_some_and(|key| self.made.contains_key(&key))
+    }
+
+    /// Where a name most likely is as well: without a schema in `public`, and the other way round. `None` where the
+    /// search path is known, or changed.
+    fn elsewhere(&self, name: &Name) -> Option<Key> {
+        if self.schema.is_some() || self.path.is_some() {
+            return None;
         }
-        let other = match name.schema.as_deref() {
+        let scope = match name.schema.as_deref() {
             Some("public") => DEFAULT_PATH,
             None => "public",
-            Some(_) => return false,
+            Some(_) => return None,
         };
-        self.made
-            .contains_key(&(other.to_owned(), name.name.clone()))
+        Some((scope.to_owned(), name.name.clone()))
     }
 
     pub(super) fn learn_type(&mut self, name: &Name) {
@@ -193,10 +264,11 @@ impl Memory {
         self.types.remove(&key);
     }
 
-    /// Whether the type is known to be no domain with constraints. A type is looked up by its name alone when its
-    /// schema is not written: nobody has an enum and a domain of one name.
+    /// Whether the type is known to be no domain with constraints.
     pub(super) fn knows_type(&self, name: &Name) -> bool {
+        let elsewhere = self.elsewhere(name);
         self.types.contains(&self.key(name))
+            || elsewhere.is_some_and(|key| self.types.contains(&key))
     }
 
     pub(super) fn learn_column(&mut self, table: &Name, column: &str, of: Option<&Type>) {

@@ -31,6 +31,10 @@ pub(super) fn attach(reader: &mut Reader<'_>, table: &Name, action: &mut Words<'
             None,
         );
     }
+    if !reader.memory.is_made(&partition, true) {
+        // From now on it has rows of others.
+        reader.memory.drop_relation(table);
+    }
     reader.on(
         &partition,
         FULL,

@@ -101,10 +101,11 @@ impl<'r> Reader<'r> {
             | b"analyse" | b"comment" | b"security" | b"reassign" | b"load" => {
                 maintain::read(self, lower, words);
             }
+            b"discard" => self.memory.forget_temporary(),
             // Sessions, transactions, privileges, cursors: no relation is held up.
             b"" | b"set" | b"reset" | b"show" | b"begin" | b"start" | b"commit" | b"end"
-            | b"rollback" | b"abort" | b"savepoint" | b"release" | b"discard" | b"deallocate"
-            | b"declare" | b"fetch" | b"move" | b"close" | b"listen" | b"notify" | b"unlisten"
+            | b"rollback" | b"abort" | b"savepoint" | b"release" | b"deallocate" | b"declare"
+            | b"fetch" | b"move" | b"close" | b"listen" | b"notify" | b"unlisten"
             | b"checkpoint" | b"grant" | b"revoke" | b"import" => {}
             _ => self.guess(text, UNKNOWN),
         }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::sql::Options;
 
+mod release;
+
 /// The table that the integration tests hold against real servers.
 const STATEMENTS: &str = include_str!("../../../tests/fixtures/risk/statements.tsv");
 
@@ -77,213 +79,14 @@ fn risks(release: &mut Release, text: &str, expected: &[Risk]) {
 
 use Risk::{Blocking, Destructive, Rewrite, Safe};
 
-#[test]
-fn what_the_release_has_made_is_free_to_change() {
-    for (text, expected) in [
-        (
-            "CREATE TABLE t (id int); ALTER TABLE t DROP COLUMN id; DROP TABLE t",
-            &[Safe, Safe, Safe][..],
-        ),
-        // It is gone then: the next one of that name is another.
-        (
-            "CREATE TABLE t (id int); DROP TABLE t; DROP TABLE t",
-            &[Safe, Safe, Destructive],
-        ),
-        (
-            "CREATE TABLE t (id int); ALTER TABLE t RENAME TO u; DROP TABLE u; DROP TABLE t",
-            &[Safe, Safe, Safe, Destructive],
-        ),
-        (
-            "ALTER TABLE old RENAME TO t; DROP TABLE t",
-            &[Blocking, Destructive],
-        ),
-        (
-            "CREATE TABLE t (id int); ALTER TABLE t SET SCHEMA a; DROP TABLE a.t",
-            &[Safe, Safe, Safe],
-        ),
-        (
-            "CREATE TABLE IF NOT EXISTS t (id int); DROP TABLE t",
-            &[Safe, Destructive],
-        ),
-        ("CREATE VIEW v AS SELECT 1; DROP VIEW v", &[Safe, Safe]),
-        (
-            "CREATE OR REPLACE VIEW v AS SELECT 1; DROP VIEW v",
-            &[Blocking, Blocking],
-        ),
-        (
-            "CREATE MATERIALIZED VIEW m AS SELECT 1; REFRESH MATERIALIZED VIEW m",
-            &[Safe, Safe],
-        ),
-        (
-            "CREATE TABLE t AS SELECT 1 a; CREATE INDEX i ON t (a)",
-            &[Safe, Safe],
-        ),
-        ("SELECT 1 a INTO t; TRUNCATE t", &[Safe, Safe]),
-        (
-            "CREATE SCHEMA s; CREATE TABLE s.t (a int); DROP TABLE s.t",
-            &[Safe, Safe, Safe],
-        ),
-        (
-            "CREATE SCHEMA s; DROP SCHEMA s CASCADE; DROP SCHEMA s CASCADE",
-            &[Safe, Safe, Destructive],
-        ),
-        (
-            "CREATE SCHEMA IF NOT EXISTS s; DROP SCHEMA s CASCADE",
-            &[Safe, Destructive],
-        ),
-        // An index is new, its table is not.
-        (
-            "CREATE INDEX CONCURRENTLY i ON users (a); DROP INDEX i",
-            &[Safe, Blocking],
-        ),
-        (
-            "CREATE TABLE t (a int); CREATE INDEX i ON t (a); DROP INDEX i",
-            &[Safe, Safe, Safe],
-        ),
-        // Quoted names differ by case.
-        (
-            "CREATE TABLE \"T\" (a int); DROP TABLE t",
-            &[Safe, Destructive],
-        ),
-        ("CREATE TABLE T (a int); DROP TABLE \"t\"", &[Safe, Safe]),
-        // What is rolled back was never there.
-        (
-            "BEGIN; CREATE TABLE t (a int); ROLLBACK; DROP TABLE t",
-            &[Safe, Safe, Safe, Destructive],
-        ),
-        // A block may not have come so far.
-        (
-            "DO $$ BEGIN CREATE TABLE t (a int); EXCEPTION WHEN duplicate_table THEN null; END $$; DROP TABLE t",
-            &[Safe, Destructive],
-        ),
-        (
-            "CREATE TABLE t (a int); DO $$ BEGIN DROP TABLE t; END $$",
-            &[Safe, Safe],
-        ),
-        // Other tables are still those of others.
-        (
-            "CREATE TABLE t (a int REFERENCES users); DROP TABLE t",
-            &[Blocking, Blocking],
-        ),
-        (
-            "CREATE TABLE a (x int); CREATE TABLE t (a int REFERENCES a); DROP TABLE t",
-            &[Safe, Safe, Safe],
-        ),
-        (
-            "CREATE TABLE t (a int); DELETE FROM t; TRUNCATE t",
-            &[Safe, Safe, Safe],
-        ),
-    ] {
-        risks(&mut Release::new(0), text, expected);
-    }
-}
-
-#[test]
-fn a_name_without_a_schema_is_where_the_search_path_leads() {
-    let drizzle = "CREATE TABLE users (id int); ALTER TABLE orders ADD FOREIGN KEY (u) REFERENCES public.users (id)";
-    for (text, expected) in [
-        // A lock is taken for granted, data is not.
-        (
-            "CREATE TABLE t (a int); CREATE INDEX ON public.t (a); DROP TABLE public.t",
-            &[Safe, Safe, Destructive][..],
-        ),
-        (drizzle, &[Safe, Blocking]),
-        (
-            "SET search_path = app; CREATE TABLE t (a int); DROP TABLE t",
-            &[Safe, Safe, Safe],
-        ),
-        (
-            "CREATE TABLE t (a int); SET search_path = app; DROP TABLE t",
-            &[Safe, Safe, Destructive],
-        ),
-        (
-            "SET search_path = app; CREATE TABLE t (a int); RESET search_path; DROP TABLE t",
-            &[Safe, Safe, Safe, Destructive],
-        ),
-        (
-            "SELECT set_config('search_path', 'app', false); CREATE TABLE t (a int); SET ROLE x; DROP TABLE t",
-            &[Safe, Safe, Safe, Destructive],
-        ),
-        (
-            "CREATE TABLE app.t (a int); SET search_path = app; DROP TABLE app.t",
-            &[Safe, Safe, Safe],
-        ),
-        (
-            "CREATE TEMP TABLE t (a int); DROP TABLE t; DROP TABLE t",
-            &[Safe, Safe, Destructive],
-        ),
-    ] {
-        risks(&mut Release::new(0), text, expected);
-    }
-    let mut told = Release::new(0);
-    told.set_current_schema("public");
-    risks(
-        &mut told,
-        "CREATE TABLE t (a int); DROP TABLE public.t",
-        &[Safe, Safe],
+#[track_caller]
+fn judged(text: &str, risk: Risk, opaque: bool) {
+    let found = &assess_all(&mut Release::new(0), text)[0];
+    assert_eq!(
+        (found.risk, found.opaque),
+        (risk, opaque),
+        "{text}: {found:?}"
     );
-    let mut told = Release::new(0);
-    told.set_current_schema("app");
-    risks(
-        &mut told,
-        "CREATE TABLE t (a int); CREATE INDEX ON public.t (a); DROP TABLE app.t",
-        &[Safe, Blocking, Safe],
-    );
-}
-
-#[test]
-fn a_file_ends_what_it_has_set() {
-    let mut release = Release::new(0);
-    risks(
-        &mut release,
-        "CREATE TEMP TABLE x (a int); CREATE TABLE t (a int); SET search_path = app",
-        &[Safe, Safe, Safe],
-    );
-    release.next_file();
-    risks(
-        &mut release,
-        "DROP TABLE t; DROP TABLE x",
-        &[Safe, Destructive],
-    );
-}
-
-#[test]
-fn offline_a_table_made_if_it_is_not_there_is_made() {
-    let text = "CREATE TABLE IF NOT EXISTS t (a int); DROP TABLE public.t";
-    risks(&mut Release::offline(0), text, &[Safe, Safe]);
-}
-
-#[test]
-fn what_was_applied_is_in_use_but_known() {
-    let mut release = Release::offline(0);
-    let history = "CREATE TYPE mood AS ENUM ('ok'); CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN label AS text; \
-        CREATE TABLE t (name varchar(20) NOT NULL, price numeric(10, 2), n int)";
-    assess_all(&mut release, history);
-    release.applied();
-    for (text, expected) in [
-        ("ALTER TABLE t ADD COLUMN m mood", Blocking),
-        ("ALTER TABLE t ADD COLUMN m public.mood", Blocking),
-        ("ALTER TABLE t ADD COLUMN m label", Blocking),
-        ("ALTER TABLE t ADD COLUMN m positive", Rewrite),
-        ("ALTER TABLE t ALTER COLUMN name TYPE varchar(40)", Blocking),
-        ("ALTER TABLE t ALTER COLUMN name TYPE text", Blocking),
-        // Now it is a text.
-        ("ALTER TABLE t ALTER COLUMN name TYPE varchar(40)", Rewrite),
-        (
-            "ALTER TABLE t ALTER COLUMN price TYPE numeric(12, 2)",
-            Blocking,
-        ),
-        (
-            "ALTER TABLE t ALTER COLUMN price TYPE numeric(12, 2) USING price",
-            Rewrite,
-        ),
-        ("ALTER TABLE t ALTER COLUMN n TYPE bigint", Rewrite),
-        ("ALTER TABLE t RENAME COLUMN n TO m", Blocking),
-        ("ALTER TABLE t ALTER COLUMN m TYPE bigint", Blocking),
-        ("DROP TABLE t", Destructive),
-    ] {
-        risks(&mut release, text, &[expected]);
-    }
 }
 
 #[test]
@@ -329,6 +132,11 @@ fn blocks_and_dynamic_sql() {
         ),
         ("DO $$ BEGIN CALL p(); END $$", Blocking, true),
         (
+            "DO $$ BEGIN GRANT EXECUTE ON FUNCTION f() TO x; END $$",
+            Safe,
+            false,
+        ),
+        (
             "DO LANGUAGE plpython3u $$ plpy.execute('drop table t') $$",
             Destructive,
             true,
@@ -368,6 +176,14 @@ fn blocks_and_dynamic_sql() {
             Safe,
             false,
         ),
+    ] {
+        judged(text, risk, opaque);
+    }
+}
+
+#[test]
+fn commands_in_commands_and_unknown_ones() {
+    for (text, risk, opaque) in [
         ("PREPARE d AS DELETE FROM t", Destructive, false),
         ("EXPLAIN DELETE FROM t", Safe, false),
         ("EXPLAIN (ANALYZE false) DELETE FROM t", Safe, false),
@@ -378,12 +194,7 @@ fn blocks_and_dynamic_sql() {
         ("ALTER TABLE t FROBNICATE", Rewrite, true),
         ("ALTER FROBNICATOR t", Blocking, true),
     ] {
-        let found = &assess_all(&mut Release::new(0), text)[0];
-        assert_eq!(
-            (found.risk, found.opaque),
-            (risk, opaque),
-            "{text}: {found:?}"
-        );
+        judged(text, risk, opaque);
     }
 }
 
