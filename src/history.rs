@@ -275,6 +275,25 @@ pub async fn ask(
     rows
 }
 
+/// Asks one question, which may take its time whatever the role's or the database's `statement_timeout` is.
+pub async fn ask_patiently(
+    client: &Client,
+    role: Option<&str>,
+    question: &str,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let as_role = role.map_or_else(String::new, |role| {
+        format!("SET LOCAL ROLE {};", quote_ident(role))
+    });
+    let sql = format!("BEGIN READ ONLY;SET LOCAL statement_timeout = 0;{as_role}{question};COMMIT");
+    let mut reply = wire::query(client, &sql).await;
+    let rows = reply.rows(2 + usize::from(role.is_some()));
+    if rows.is_err() {
+        // The first error matters.
+        let _ = wire::execute(client, "ROLLBACK").await;
+    }
+    rows
+}
+
 fn columns(facts: &Row) -> Result<Option<Vec<Column>>, Error> {
     let Some(json) = facts.get(3).and_then(Option::as_deref) else {
         return Ok(None);

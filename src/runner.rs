@@ -34,6 +34,7 @@ pub use look::{
 };
 pub use queue::Queue;
 pub use repair::{Decided, decide};
+pub use restore::restorable;
 pub use undo::{down_files, order as order_down};
 
 use crate::{

@@ -281,6 +281,14 @@ fn mistakes_get_suggestions() {
 }
 
 #[test]
+fn what_migrates_may_be_held_by_a_gate() {
+    for name in ["migrate", "run", "doctor"] {
+        let text = run(&format!("{name} --help"), &[]).unwrap_err().text;
+        assert!(text.contains("\n  7    held"), "{text}");
+    }
+}
+
+#[test]
 fn what_comes_later_is_said() {
     for name in LATER_COMMANDS {
         refused(name, &[], &[name, "later release"]);

@@ -94,6 +94,7 @@ async fn notes(
     limit: Option<u32>,
 ) -> Result<Result<Vec<Row>, tokio_postgres::Error>, Error> {
     let question = journal::notes_sql(history, limit);
-    let asking = history::ask(session.client(), role, &question);
+    // It may have grown for years.
+    let asking = history::ask_patiently(session.client(), role, &question);
     Ok(stopped(&context.stop, asking).await?)
 }

@@ -120,6 +120,8 @@ async fn on_server(
         steps.run(dump).await
     }
     .await;
+    // Nobody goes back to a state of what is thrown away.
+    context.summary.borrow_mut().restore = None;
     let took = Took::start();
     let name = database.name().to_owned();
     match (outcome, database.drop().await) {

@@ -127,22 +127,24 @@ impl Note {
             .collect();
         words.extend(told("by").map(|by| format!("by {by}")));
         words.extend(told("reason").map(|reason| format!("because: {reason}")));
+        // What these have is for schemagate itself.
+        let inward = |key: &str| match self.event.as_str() {
+            "intent" => true,
+            "fingerprint" => matches!(key, "format" | "server" | "xid"),
+            _ => false,
+        };
         let others = facts
             .into_iter()
             .flatten()
-            .filter(|(key, _)| !TOLD.contains(&key.as_str()) && self.event != "intent");
+            .filter(|(key, _)| !TOLD.contains(&key.as_str()) && !inward(key));
         for (key, value) in others {
+            let key = words_of(key);
             let inner = value.as_object().into_iter().flatten();
             let inner = inner.filter_map(|(name, value)| Some((name, scalar(value)?)));
             match scalar(value) {
-                Some(value) => words.push(format!("{} {value}", key.replace('_', " "))),
-                None => words.extend(inner.map(|(name, value)| {
-                    format!(
-                        "{} {} {value}",
-                        key.replace('_', " "),
-                        name.replace('_', " ")
-                    )
-                })),
+                Some(value) => words.push(format!("{key} {value}")),
+                None => words
+                    .extend(inner.map(|(name, value)| format!("{key} {} {value}", words_of(name)))),
             }
         }
         words.extend(self.wal.as_ref().map(|wal| format!("wal {wal}")));
@@ -167,15 +169,25 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// A name in JSON as words; it may have been written by anybody, too.
+fn words_of(name: &str) -> String {
+    plain(name).replace('_', " ")
+}
+
 /// In one line, without what a terminal would obey: anybody who may write the journal may have written this.
 fn plain(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words
         .join(" ")
         .chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| !c.is_control() && !turns(*c))
         .take(SHOWN_CHARS)
         .collect()
+}
+
+/// Characters that show nothing and turn the order of those behind them (Unicode Standard Annex 9, section 2).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Without the fraction of a second.
@@ -300,7 +312,11 @@ mod tests {
             ),
             ("intent", Some(r#"{"oid": 5}"#), ""),
             ("reverted", None, ""),
-            ("fingerprint", Some(r#"{"objects": 12}"#), "objects 12"),
+            (
+                "fingerprint",
+                Some(r#"{"format": 1, "server": 150018, "xid": "743", "objects": 12}"#),
+                "objects 12",
+            ),
             (
                 "from the year 2030",
                 Some(r#"{"new": true, "list": [1], "none": null}"#),
@@ -312,6 +328,11 @@ mod tests {
                 "strange",
                 Some(r#"{"message": "\u001b[31mred\u0007"}"#),
                 "[31mred",
+            ),
+            (
+                "strange",
+                Some(r#"{"\u001b[31m_key": 1, "o": {"\u0007in": "\u202eright\u2066"}}"#),
+                "[31m key 1, o in right",
             ),
         ] {
             let note = Note::from_row(&note(event, None, detail));

@@ -154,8 +154,8 @@ impl Report {
         if passed + failed > 0 {
             let _ = write!(
                 text,
-                "; {passed} of {} hold",
-                count(passed + failed, "assertion")
+                "; assertions that hold: {passed} of {}",
+                passed + failed
             );
         }
         text
@@ -368,7 +368,7 @@ mod tests {
             text.contains("! assertion: a?.sql failed\n    look\nmismatch: 3 findings"),
             "{text}"
         );
-        assert!(text.ends_with("0 of 1 assertion hold"), "{text}");
+        assert!(text.ends_with("assertions that hold: 0 of 1"), "{text}");
         assert_eq!(
             report.headline(),
             "3 findings, the first: added column s.t.a"

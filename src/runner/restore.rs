@@ -1,7 +1,7 @@
 //! Where a person may go back to: the position in the write-ahead log before the first migration of a run, and before a
 //! destructive one a restore point with a name.
 
-use super::{Error, Event, Runner, Task, facts, of_own};
+use super::{Error, Event, Params, Runner, Task, facts, of_own};
 use crate::{
     apply::{Failure, Frame, Job},
     bootstrap, connect,
@@ -11,6 +11,7 @@ use crate::{
         journal::{Entry, Kind},
     },
     migration::{RestorePoint, quote_ident, quote_literal},
+    source::Source,
     sql::risk::Risk,
     wire,
 };
@@ -60,59 +61,17 @@ impl Runner<'_> {
         jobs: &[Job],
         building: Option<bool>,
     ) -> Result<Option<Point>, Error> {
-        let setting = self.params.restore_point;
-        let destructive = jobs.iter().find(|job| job.risk.risk == Risk::Destructive);
-        let migration = destructive.and_then(|job| self.source.migrations.get(job.migration));
-        let needless = self.started || self.params.gate.off;
-        let (Some(migration), false) = (migration, needless) else {
-            return Ok(None);
-        };
-        // A database that is built from nothing has nothing to go back to.
-        let building = building.unwrap_or(snapshot.rows.is_empty());
-        if setting == RestorePoint::Off || setting == RestorePoint::Auto && building {
+        if self.started {
             return Ok(None);
         }
-        let role = self.params.history.role.as_deref();
-        let rows = history::ask(session.client(), role, MAY)
-            .await
-            .map_err(of_own)?;
-        let text = |column: usize| rows.first()?.get(column)?.as_deref();
-        let (may, login_may) = (text(0) == Some("t"), text(1) == Some("t"));
-        let refusal = if text(2) == Some("minimal") {
-            Some((
-                "wal_level of the server is minimal".to_owned(),
-                "set wal_level = replica on the server".to_owned(),
-            ))
-        } else if !may && !login_may {
-            Some((
-                format!("role {} may not create one", snapshot.user),
-                format!(
-                    "as a superuser: GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {}",
-                    quote_ident(&snapshot.user)
-                ),
-            ))
-        } else {
-            None
-        };
-        match (refusal, setting) {
-            (None, _) => Ok(Some(Point {
-                version: migration.version.clone(),
-                as_login: !may,
-                needed: setting == RestorePoint::Needed,
-            })),
-            (Some((why, next)), RestorePoint::Needed) => Err(Error::Apply(Failure::Refused {
-                what: format!(
-                    "{} ({}) is destructive and SCHEMAGATE_RESTORE_POINT=true asks for a restore point before it, but {why}",
-                    migration.version, migration.path
-                ),
-                next: format!(
-                    "{next}; or SCHEMAGATE_RESTORE_POINT=auto, which goes on without one"
-                ),
-            })),
-            (Some((why, _)), _) => {
+        let asked = ask(session, self.params, self.source, snapshot, jobs, building);
+        match asked.await? {
+            Some(Err(why)) => {
                 (self.on_event)(Event::Aside(&format!("no named restore point: {why}")));
                 Ok(None)
             }
+            Some(Ok(point)) => Ok(Some(point)),
+            None => Ok(None),
         }
     }
 
@@ -205,6 +164,83 @@ impl Runner<'_> {
         let sql = statements.join(";");
         bootstrap::fenced(session.client(), frame, &self.params.limits, &sql).await
     }
+}
+
+/// What [`Runner::restore_point`] asks; why there can be none where it is not needed, in words.
+async fn ask(
+    session: &Session,
+    params: &Params,
+    source: &Source,
+    snapshot: &Snapshot,
+    jobs: &[Job],
+    building: Option<bool>,
+) -> Result<Option<Result<Point, String>>, Error> {
+    let setting = params.restore_point;
+    let destructive = jobs.iter().find(|job| job.risk.risk == Risk::Destructive);
+    let migration = destructive.and_then(|job| source.migrations.get(job.migration));
+    let (Some(migration), false) = (migration, params.gate.off) else {
+        return Ok(None);
+    };
+    // A database that is built from nothing has nothing to go back to.
+    let building = building.unwrap_or(snapshot.rows.is_empty());
+    if setting == RestorePoint::Off || setting == RestorePoint::Auto && building {
+        return Ok(None);
+    }
+    let role = params.history.role.as_deref();
+    let rows = history::ask(session.client(), role, MAY)
+        .await
+        .map_err(of_own)?;
+    let text = |column: usize| rows.first()?.get(column)?.as_deref();
+    let (may, login_may) = (text(0) == Some("t"), text(1) == Some("t"));
+    let refusal = if text(2) == Some("minimal") {
+        Some((
+            "wal_level of the server is minimal".to_owned(),
+            "set wal_level = replica on the server".to_owned(),
+        ))
+    } else if !may && !login_may {
+        Some((
+            format!("role {} may not create one", snapshot.user),
+            format!(
+                "as a superuser: GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {}",
+                quote_ident(&snapshot.user)
+            ),
+        ))
+    } else {
+        None
+    };
+    match (refusal, setting) {
+        (None, _) => Ok(Some(Ok(Point {
+            version: migration.version.clone(),
+            as_login: !may,
+            needed: setting == RestorePoint::Needed,
+        }))),
+        (Some((why, next)), RestorePoint::Needed) => Err(Error::Apply(Failure::Refused {
+            what: format!(
+                "{} ({}) is destructive and SCHEMAGATE_RESTORE_POINT=true asks for a restore point before it, but {why}",
+                migration.version, migration.path
+            ),
+            next: format!("{next}; or SCHEMAGATE_RESTORE_POINT=auto, which goes on without one"),
+        })),
+        (Some((why, _)), _) => Ok(Some(Err(why))),
+    }
+}
+
+/// Whether a run of these jobs would be refused for want of a restore point. Only looks.
+///
+/// # Errors
+///
+/// `SCHEMAGATE_RESTORE_POINT` is `true`, and none can be created.
+pub async fn restorable(
+    session: &Session,
+    params: &Params,
+    source: &Source,
+    snapshot: &Snapshot,
+    jobs: &[Job],
+) -> Result<(), Error> {
+    // Whether the database is being built matters only where the point is not needed.
+    ask(session, params, source, snapshot, jobs, None)
+        .await
+        .map(|_| ())
 }
 
 /// An error of the server that neither the lock nor the connection explains.

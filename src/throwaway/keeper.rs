@@ -243,13 +243,29 @@ impl Keeper {
             .get(text.len().saturating_sub(WORDS)..)
             .unwrap_or_default();
         let text = String::from_utf8_lossy(text);
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let words: Vec<&str> = telling(&text).split_whitespace().collect();
         if words.is_empty() {
             otherwise.to_owned()
         } else {
             words.join(" ")
         }
     }
+}
+
+/// What the programs said from the first line on that tells of a failure; all of it where none does. `LC_ALL` is `C`.
+fn telling(text: &str) -> &str {
+    let fails = |line: &str| {
+        let marks = ["FATAL:", "PANIC:", "ERROR:", "error:"];
+        marks.iter().any(|mark| line.contains(mark))
+    };
+    let mut from = 0;
+    for line in text.split_inclusive('\n') {
+        if fails(line) {
+            return text.get(from..).unwrap_or(text);
+        }
+        from += line.len();
+    }
+    text
 }
 
 /// An immediate shutdown: what is written is thrown away, but shared memory is given back.
@@ -270,6 +286,14 @@ fn stop(server: &mut Child) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_not_behind_the_progress() {
+        let reason = "FATAL:  could not write: No space left on device\nchild process exited\n";
+        assert_eq!(telling(&format!("creating … ok\n{reason}")), reason);
+        assert_eq!(telling("creating\nkilled"), "creating\nkilled");
+        assert_eq!(telling(""), "");
+    }
 
     #[test]
     fn only_its_own_argument_asks_for_it() {

@@ -129,7 +129,7 @@ fn json_has_everything_but_a_whole_schema() {
         let mut rows = rows.iter().rev();
         rows.find(|row| row["event"] == event).expect(event).clone()
     };
-    assert_eq!(rows.len(), 19);
+    assert_eq!(rows.len(), 20);
     assert_eq!(of("approved")["detail"]["reason"], "unused since May");
     assert_eq!(of("intent")["detail"]["relation"], 16384);
     assert_eq!(

@@ -87,7 +87,7 @@ fn streams_and_codes_of_help() {
     let (code, out, err) = run(&[], &[]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("Usage:"), "{err}");
-    let (code, _, err) = run(&["plan", "--trace"], &[]);
+    let (code, _, err) = run(&["backfill", "--batch", "5"], &[]);
     assert_eq!(code, 2);
     assert!(err.contains("later release"), "{err}");
 }

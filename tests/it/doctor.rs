@@ -345,3 +345,20 @@ fn what_holds_a_migration_up() {
         "note: 5s (from: database)",
     );
 }
+
+#[test]
+fn the_last_attempt_is_told() {
+    let database = Server::debian().database();
+    let folder = one();
+    folder.write("0002_bad.sql", b"SELECT 1 / 0;");
+    let migrate = Schemagate::new(&["migrate"])
+        .url(&database.url())
+        .folder(&folder);
+    migrate.run().assert_code(5);
+    let found = report(&doctor(&database.url(), &folder).run(), 0);
+    let told = "note: 0002 failed: 0002_bad.sql:1:1: division by zero";
+    assert_item(&found, "pending", "last attempt", told);
+    folder.write("0002_bad.sql", b"SELECT 1;");
+    let found = report(&doctor(&database.url(), &folder).run(), 0);
+    assert!(items(&found, "pending", "last attempt").is_empty());
+}

@@ -269,3 +269,22 @@ fn the_journal_is_printed() {
         .assert_code(9)
         .assert_says("GRANT SELECT, INSERT ON schemagate.journal");
 }
+
+#[test]
+fn a_long_journal_is_read_whatever_the_roles_patience() {
+    let (database, folder) = applied();
+    let hasty = database.role("hasty", "LOGIN");
+    // A policy that takes its time stands for a table that has grown for years.
+    database.query(&format!(
+        "ALTER ROLE {hasty} SET statement_timeout = '1s'; GRANT ALL ON SCHEMA schemagate TO {hasty}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA schemagate TO {hasty}; \
+         ALTER TABLE schemagate.journal ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY slow ON schemagate.journal USING ((SELECT pg_sleep(2))::text IS NOT NULL)"
+    ));
+    Schemagate::status(&database, &folder)
+        .arg("--history")
+        .url(&database.url_as(&hasty))
+        .run()
+        .assert_code(0)
+        .assert_prints("run_finished");
+}

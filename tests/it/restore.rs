@@ -109,6 +109,15 @@ fn a_role_without_the_privilege_goes_on_or_is_refused() {
         .assert_says("GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO")
         .assert_says(&owner);
     assert_eq!(database.value(rows), before, "before anything is written");
+    // Who asks beforehand is told the same.
+    Schemagate::new(&["doctor"])
+        .url(&database.url_as(&owner))
+        .folder(&folder)
+        .env("SCHEMAGATE_ALLOW", "all")
+        .env("SCHEMAGATE_RESTORE_POINT", "true")
+        .run()
+        .assert_code(9)
+        .assert_says("0002_drop.sql");
     // Quiet, but for who looks closely.
     let outcome = call().env("SCHEMAGATE_LOG", "debug").run();
     outcome

@@ -85,6 +85,7 @@ fn a_broken_migration_is_shown_with_its_place() {
     );
     let outcome = validate(&database, &folder).run();
     outcome.assert_code(5).assert_says("0002_b.up.sql:2:1:");
+    outcome.assert_silent_about("to go back");
     let sum = outcome.logs().pop().unwrap();
     assert_eq!(sum["applied"][0]["version"], "0001");
     assert_eq!(leftovers(&server), "0");

@@ -8,8 +8,9 @@ use crate::{
     bootstrap, connect,
     error::Error,
     gate::{self, Facts, Held, Verdict},
-    history::Snapshot,
+    history::{Journal, Snapshot},
     lock::Holder,
+    plan::Plan,
     preflight::{self, Pending},
     report::doctor::Section,
     runner::{self, LockWait},
@@ -41,6 +42,7 @@ pub(super) async fn of(
         section.ok("migrations", "nothing is pending");
         return Ok(());
     }
+    tell_failures(asker, folder, snapshot, &plan, section).await;
     let versions: Vec<&str> = plan
         .run
         .iter()
@@ -84,10 +86,41 @@ pub(super) async fn of(
     // What is held at once ends before anything else is looked at.
     if held.is_none() || !jobs.is_empty() {
         findings(asker, folder, snapshot, &jobs, section).await?;
+        runner::restorable(asker.session, params, source, snapshot, &jobs).await?;
     }
     held.map_or(Ok(()), |held| {
         Err(runner::Error::Held(Box::new(held)).into())
     })
+}
+
+/// What the journal has of the last attempts. Whether the next one fares better nobody knows, so it is a note.
+async fn tell_failures(
+    asker: &Asker<'_>,
+    folder: &Folder,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    section: &mut Section,
+) {
+    if snapshot.journal != Journal::Usable {
+        return;
+    }
+    let Folder { source, params } = folder;
+    let Ok(failures) = runner::failures(asker.session, params, source).await else {
+        return;
+    };
+    let pending = plan
+        .run
+        .iter()
+        .filter_map(|&index| source.migrations.get(index));
+    for migration in pending {
+        if let Some(message) = failures.get(&migration.version) {
+            section.note(
+                "last attempt",
+                format!("{} failed: {message}", migration.version),
+                "correct the file, or the data it stumbles over; `schemagate status --history` tells when",
+            );
+        }
+    }
 }
 
 /// What the wait for a primary would end with.

@@ -182,9 +182,9 @@ impl Memory {
     /// `child` becomes a part of `parent`: with the one go the rows of the other.
     pub(super) fn adopt(&mut self, parent: &Name, child: &Name) {
         if !self.is_made(child, true) {
-            self.show_older(parent);
             // Its rows are not of this release alone any more.
             self.drop_relation(parent);
+            self.show_older(parent);
         }
     }
 
