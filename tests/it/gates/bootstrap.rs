@@ -39,12 +39,12 @@ fn they_stay_open_when_it_is_half_built() {
     migrate.run().assert_code(5);
     assert_eq!(applied(&database), ["0001", "0002"]);
     folder.write("0003_needs.sql", b"CREATE TABLE b (id int);\n");
-    folder.write("0005_drop.sql", b"DROP TABLE c;\n");
-    migrate.run().assert_code(0);
     folder.write(
-        "0006_drop.sql",
-        b"CREATE TABLE d (id int);\nDROP TABLE d;\n",
+        "0005_drop.sql",
+        b"DROP TABLE c;\nCREATE TABLE d (id int);\n",
     );
+    migrate.run().assert_code(0);
+    folder.write("0006_drop.sql", b"DROP TABLE d;\n");
     migrate.run().assert_code(7);
 }
 

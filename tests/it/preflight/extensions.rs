@@ -1,7 +1,7 @@
 //! Extensions: available, permitted, in the right version.
 
-use super::{assert_untouched, drop_role, files, maker, migrate_as};
-use crate::harness::{Schemagate, Server};
+use super::{assert_untouched, drop_role, files, maker, migrate, migrate_as};
+use crate::harness::Server;
 
 #[test]
 fn one_that_the_server_does_not_have() {
@@ -10,7 +10,7 @@ fn one_that_the_server_does_not_have() {
         "CREATE TABLE a (id int);",
         "CREATE EXTENSION IF NOT EXISTS vector;",
     ]);
-    Schemagate::migrate(&database, &folder)
+    migrate(&database, &folder)
         .run()
         .assert_code(5)
         .assert_says("0002_x.sql:1: extension vector is not available on this server")
@@ -18,7 +18,7 @@ fn one_that_the_server_does_not_have() {
     assert_untouched(&database);
     assert!(!database.has_table("a"));
     // Not even a block before it can change that.
-    Schemagate::migrate(
+    migrate(
         &database,
         files(&["DO $$BEGIN END$$;", "CREATE EXTENSION vector;"]),
     )
@@ -67,7 +67,7 @@ fn one_that_is_trusted() {
 fn versions() {
     let database = Server::debian().database();
     let check = |text: &str, says: &str| {
-        Schemagate::migrate(&database, files(&[text]))
+        migrate(&database, files(&[text]))
             .run()
             .assert_code(5)
             .assert_says(says);
@@ -94,7 +94,7 @@ fn versions() {
         "ALTER EXTENSION pg_trgm UPDATE TO '99';",
         "not available in version 99",
     );
-    Schemagate::migrate(
+    migrate(
         &database,
         files(&[
             "CREATE EXTENSION IF NOT EXISTS pg_trgm VERSION '1.6';",
@@ -113,7 +113,7 @@ fn versions() {
 fn on_other_releases() {
     for major in ["14", "18"] {
         let database = Server::embedded(major).database();
-        Schemagate::migrate(&database, files(&["CREATE EXTENSION vector;"]))
+        migrate(&database, files(&["CREATE EXTENSION vector;"]))
             .run()
             .assert_code(5)
             .assert_says("is not available");
@@ -127,7 +127,7 @@ fn what_only_newer_releases_have() {
         "MERGE INTO t USING t u ON t.id = u.id WHEN MATCHED THEN DELETE;",
     ]);
     let older = Server::embedded("14").database();
-    Schemagate::migrate(&older, &folder)
+    migrate(&older, &folder)
         .run()
         .assert_code(5)
         .assert_says("0001_x.sql:1: NULLS NOT DISTINCT needs PostgreSQL 15, and the server is 14")
@@ -135,6 +135,6 @@ fn what_only_newer_releases_have() {
     assert_untouched(&older);
     for server in [Server::debian(), Server::embedded("18")] {
         let database = server.database();
-        Schemagate::migrate(&database, &folder).run().assert_code(0);
+        migrate(&database, &folder).run().assert_code(0);
     }
 }

@@ -1,7 +1,7 @@
 //! Each privilege that may be missing, with the statement that grants it.
 
-use super::{assert_untouched, drop_role, files, maker, migrate_as};
-use crate::harness::{Database, Schemagate, Server};
+use super::{assert_untouched, drop_role, files, maker, migrate, migrate_as};
+use crate::harness::{Database, Server};
 
 /// `setup` runs as superuser, `{role}` and `{owner}` replaced; then the files end with 9 and say `says`, `help` is among
 /// what is to be done, and when it was done the run ends well.
@@ -187,7 +187,7 @@ fn a_database_for_new_schemas() {
 fn the_history_of_another_role() {
     let database = Server::debian().database();
     let role = database.role("app", "LOGIN");
-    Schemagate::migrate(&database, files(&["SET LOCAL work_mem = '5MB';"]))
+    migrate(&database, files(&["SET LOCAL work_mem = '5MB';"]))
         .run()
         .assert_code(0);
     database.query(&format!(
@@ -214,7 +214,7 @@ fn a_file_in_pieces_needs_the_journal() {
         "CREATE SCHEMA own AUTHORIZATION {role}; CREATE TABLE own.t (id int); ALTER TABLE own.t OWNER TO {role}"
     ));
     let folder = files(&["CREATE INDEX CONCURRENTLY i ON own.t (id);"]);
-    let call = Schemagate::migrate(&database, &folder)
+    let call = migrate(&database, &folder)
         .url(&database.url_as(&role))
         .env("SCHEMAGATE_HISTORY_TABLE", "own.history");
     call.run()
@@ -245,7 +245,7 @@ fn with_the_eyes_of_another_role() {
     migrate_as(&database, &login, &folder)
         .assert_code(9)
         .assert_says("must be owner of table t");
-    Schemagate::migrate(&database, &folder)
+    migrate(&database, &folder)
         .url(&database.url_as(&login))
         .env("SCHEMAGATE_ROLE", &owner)
         .run()

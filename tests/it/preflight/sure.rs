@@ -1,6 +1,6 @@
 //! Conflicts that are certain, and everything that only looks like one: what would have run is never refused.
 
-use super::{assert_untouched, drop_role, files, maker, migrate_as};
+use super::{assert_untouched, drop_role, files, maker, migrate, migrate_as};
 use crate::harness::{PgBouncer, Schemagate, Server};
 
 #[test]
@@ -40,7 +40,7 @@ fn names_that_are_taken() {
         let database = Server::debian().database();
         database.query(there);
         let folder = files(&["CREATE TABLE first (id int);", text]);
-        Schemagate::migrate(&database, &folder)
+        migrate(&database, &folder)
             .run()
             .assert_code(5)
             .assert_says("0002_x.sql:1: ")
@@ -183,7 +183,7 @@ fn what_is_no_error_or_something_else() {
 fn runs(there: &str, texts: &[&str]) {
     let database = Server::debian().database();
     database.query(there);
-    let outcome = Schemagate::migrate(&database, files(texts)).run();
+    let outcome = migrate(&database, files(texts)).run();
     outcome.assert_code(0);
     if !texts[0].starts_with("DO") && !texts[0].starts_with("SELECT") {
         outcome.assert_silent_about("may fail");
@@ -268,7 +268,7 @@ fn in_doubt_the_server_decides_after_a_warning() {
     let database = Server::debian().database();
     database.query("CREATE TABLE t (id int)");
     let folder = files(&["DO $$BEGIN END$$;", "CREATE TABLE t (id int);"]);
-    Schemagate::migrate(&database, &folder)
+    migrate(&database, &folder)
         .run()
         .assert_code(5)
         .assert_says(
@@ -287,7 +287,7 @@ fn an_event_trigger_may_do_anything() {
          CREATE FUNCTION away() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN DROP TABLE IF EXISTS t; END$$;
          CREATE EVENT TRIGGER away ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION away();",
     );
-    Schemagate::migrate(&database, files(&["CREATE TABLE t (id int);"]))
+    migrate(&database, files(&["CREATE TABLE t (id int);"]))
         .run()
         .assert_says("it may fail");
 }
