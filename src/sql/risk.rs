@@ -225,7 +225,7 @@ impl Release {
     pub fn set_current_schema(&mut self, schema: &str, search_path: &str, user: &str) {
         self.memory.schema = Some(schema.to_owned());
         self.memory.search_path = search_path.to_lowercase();
-        self.memory.user = user.to_owned();
+        user.clone_into(&mut self.memory.user);
     }
 
     /// Everything read so far is in the database already: what it made is in use. Types and columns stay known, which

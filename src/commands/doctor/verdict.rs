@@ -68,7 +68,7 @@ pub(super) async fn of(
         return Err(no_primary(asker).into());
     }
     waits(params.lock_wait, holder)?;
-    let mut release = runner::release(&asker.session, snapshot);
+    let mut release = runner::release(asker.session, snapshot);
     let mut warn = |warning: &str| section.note("warning", warning, "");
     let mut jobs = apply::prepare::prepare(
         source,

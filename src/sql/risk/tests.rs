@@ -91,6 +91,37 @@ fn judged(text: &str, risk: Risk, opaque: bool) {
 }
 
 #[test]
+fn blocks_in_every_kind_of_string() {
+    for (text, risk, opaque) in [
+        (
+            "DO $$ BEGIN EXECUTE format('%s TABLE t', 'DROP'); END $$",
+            Destructive,
+            true,
+        ),
+        (
+            r"DO $$ BEGIN EXECUTE E'dr\x6fp\ntable t'; END $$",
+            Destructive,
+            true,
+        ),
+        (r"DO E'BEGIN\n DROP TABLE t;\nEND'", Destructive, false),
+        (r"DO U&'BEGIN \0044ROP TABLE t; END'", Destructive, false),
+        ("DO 'BEGIN DROP '\n'TABLE t; END'", Destructive, false),
+        (
+            "DO $$ BEGIN DROP TABLE t; END $$ LANGUAGE 'plpgsql'",
+            Destructive,
+            false,
+        ),
+        (
+            r"DO E'BEGIN EXECUTE \'DROP TABLE t\'; END'",
+            Destructive,
+            true,
+        ),
+    ] {
+        judged(text, risk, opaque);
+    }
+}
+
+#[test]
 fn blocks_and_dynamic_sql() {
     for (text, risk, opaque) in [
         ("DO $$ BEGIN PERFORM 1; END $$", Safe, false),
@@ -122,29 +153,6 @@ fn blocks_and_dynamic_sql() {
         ),
         (
             "DO $$ BEGIN EXECUTE 'CREATE TABLE ' || a; EXECUTE 'DROP TABLE ' || a; END $$",
-            Destructive,
-            true,
-        ),
-        (
-            "DO $$ BEGIN EXECUTE format('%s TABLE t', 'DROP'); END $$",
-            Destructive,
-            true,
-        ),
-        (
-            r"DO $$ BEGIN EXECUTE E'dr\x6fp\ntable t'; END $$",
-            Destructive,
-            true,
-        ),
-        (r"DO E'BEGIN\n DROP TABLE t;\nEND'", Destructive, false),
-        (r"DO U&'BEGIN \0044ROP TABLE t; END'", Destructive, false),
-        ("DO 'BEGIN DROP '\n'TABLE t; END'", Destructive, false),
-        (
-            "DO $$ BEGIN DROP TABLE t; END $$ LANGUAGE 'plpgsql'",
-            Destructive,
-            false,
-        ),
-        (
-            r"DO E'BEGIN EXECUTE \'DROP TABLE t\'; END'",
             Destructive,
             true,
         ),
