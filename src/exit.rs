@@ -90,9 +90,9 @@ impl ExitStatus {
             }
             Self::Sql => "a migration failed in SQL",
             Self::History => {
-                "history does not match the files: changed, missing, out of order, dirty, another tool's"
+                "history does not match the files: changed, missing, out of order, dirty, another tool's; drift"
             }
-            Self::Held => "held by a gate",
+            Self::Held => "held by a gate, or findings of lint that it was to fail on",
             Self::Pending => "pending, where the command was asked to be current",
             Self::Refused => "credentials or privileges refused, TLS not trusted",
             Self::Deadline => {
