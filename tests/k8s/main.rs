@@ -7,7 +7,12 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+#[path = "../it/harness.rs"]
+#[allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+mod harness;
+
 mod documents;
+mod roles;
 mod self_check;
 mod snapshot;
 mod tools;
