@@ -7,12 +7,25 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
-#[path = "../it/harness.rs"]
-#[allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
-mod harness;
+/// What the integration tests stand on, at the path that its macros name.
+#[path = "../it"]
+mod it {
+    #[allow(
+        dead_code,
+        unused_imports,
+        reason = "each test binary uses a part of it"
+    )]
+    pub(crate) mod harness;
+}
+use it::harness;
 
+mod backup;
 mod documents;
+mod kustomize;
+mod manifests;
+mod monitoring;
 mod roles;
 mod self_check;
 mod snapshot;
 mod tools;
+mod workflows;
