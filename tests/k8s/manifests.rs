@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -23,16 +25,27 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn read(name: &str) -> Documents {
-    Documents::read(&[repository(FOLDER).join(name)])
+#[track_caller]
+fn read(name: &str) -> &'static Documents {
+    let found = all().iter().find(|(file, _)| file == name);
+    &found.unwrap_or_else(|| panic!("no {name}")).1
 }
 
-/// All of them, read once.
-fn all() -> Vec<(String, Documents)> {
-    files()
-        .into_iter()
-        .map(|file| (file.file_name().unwrap().to_string_lossy().into_owned(), Documents::read(&[file])))
-        .collect()
+/// All of them, validated once for all tests.
+fn all() -> &'static [(String, Documents)] {
+    static ALL: OnceLock<Vec<(String, Documents)>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut documents = Documents::read(&files()).0;
+        let mut found = Vec::new();
+        for file in files() {
+            let text = fs::read_to_string(&file).unwrap();
+            let rest = documents.split_off(text.split("\n---\n").count());
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            found.push((name, Documents(std::mem::replace(&mut documents, rest))));
+        }
+        assert!(documents.is_empty(), "a document without a file");
+        found
+    })
 }
 
 /// The containers that run schemagate itself: the others are the application, `pg_dump` and `cp`.
@@ -113,7 +126,7 @@ fn every_manifest_is_valid_and_restricted() {
             assert!(kinds.contains(&file.as_str()), "{file} has no pod");
             continue;
         }
-        assert_good_pods(&documents);
+        assert_good_pods(documents);
         pods += documents.pods().len();
     }
     assert!(pods > 15, "{pods} pods");
@@ -272,12 +285,10 @@ fn migrations_in_a_configmap_are_applied() {
     // The archive holds the same: nothing is left to do, and nothing has changed.
     let packed = read("migrations-tar-gz.yaml");
     let archive = packed.0[0]["binaryData"]["migrations.tar.gz"].as_str().unwrap();
-    let mut decode = std::process::Command::new("base64");
-    let file = folder.path().join("migrations.tar.gz");
-    decode.arg("-d").stdout(fs::File::create(&file).unwrap());
-    let encoded = folder.path().join("encoded");
-    fs::write(&encoded, archive).unwrap();
-    run(decode.arg(&encoded), "");
+    let file = Folder::empty().path().join("migrations.tar.gz");
+    let mut decode = Command::new("sh");
+    decode.args(["-c", "base64 -d >\"$0\""]).arg(&file);
+    run(&mut decode, archive).must();
     Schemagate::status(&database, &file).arg("--exit-code").run().assert_code(0);
     let (_, pod) = &packed.pods()[0];
     assert_eq!(env(ours(pod)[0], "SCHEMAGATE_DIR"), Some("/migrations/migrations.tar.gz"));
@@ -336,7 +347,7 @@ pub(crate) fn assert_settings_are_taken(documents: &Documents) -> usize {
 fn every_setting_is_taken_by_the_binary() {
     let mut commands = 0;
     for (_, documents) in all() {
-        commands += assert_settings_are_taken(&documents);
+        commands += assert_settings_are_taken(documents);
     }
     assert!(commands >= 16, "{commands} commands");
 }
