@@ -70,7 +70,6 @@ fn it_opens_the_gate_of_a_destructive_step() {
     let file = backup.volume.path().join(&backup.volume.names()[0]);
     let bytes = fs::metadata(&file).unwrap().len().to_string();
     assert_eq!(noted, [["t", &format!("{}_app_migrator", database.name), file.to_str().unwrap(), &bytes]]);
-    roles.migrator(&["status", "--history"], &folder).run().assert_code(0).assert_prints("backup");
 
     migrate.run().assert_code(0);
     assert!(!database.has_table("a"));
