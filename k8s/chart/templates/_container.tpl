@@ -10,13 +10,12 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* Call with (dict "root" . "secret" …). */}}
 {{- define "schemagate.databaseUrl" -}}
-{{- with .Values.migrations.existingSecret -}}
 valueFrom:
   secretKeyRef:
-    name: {{ . }}
-    key: {{ $.Values.migrations.existingSecretKey }}
-{{- end -}}
+    name: {{ .secret }}
+    key: {{ .root.Values.migrations.existingSecretKey }}
 {{- end -}}
 
 {{/* The settings. Call with (dict "root" . "role" …): migrate, sidecar, gate, verify. */}}
@@ -25,17 +24,19 @@ valueFrom:
 {{- $m := .root.Values.migrations -}}
 {{- $own := list -}}
 {{- range $m.env }}{{ $own = append $own .name }}{{ end -}}
-{{- if $m.existingSecret }}
+{{- $looks := or (eq .role "gate") (and (eq .role "sidecar") (ne $m.mode "sidecar")) -}}
+{{- $watch := $looks | ternary $m.watchSecret "" -}}
+{{- with $watch | default $m.existingSecret }}
 - name: SCHEMAGATE_DATABASE_URL
-  {{- include "schemagate.databaseUrl" $root | nindent 2 }}
+  {{- include "schemagate.databaseUrl" (dict "root" $root "secret" .) | nindent 2 }}
 {{- end }}
 {{- with include "schemagate.dir" $root }}
 - name: SCHEMAGATE_DIR
   value: {{ . | quote }}
 {{- end }}
-{{- with $m.role }}
+{{- if and $m.role (not $watch) }}
 - name: SCHEMAGATE_ROLE
-  value: {{ . | quote }}
+  value: {{ $m.role | quote }}
 {{- end }}
 {{- with $m.execOnce }}
 - name: SCHEMAGATE_EXEC_ONCE
