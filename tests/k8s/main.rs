@@ -7,6 +7,7 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+mod chart;
 mod documents;
 mod self_check;
 mod snapshot;

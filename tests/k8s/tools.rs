@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 /// A path inside the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -54,6 +56,15 @@ pub(crate) fn kubernetes_validate<S: AsRef<OsStr>>(files: &[S], input: &str) -> 
         .arg(repository("target/k8s/crds"))
         .args(files);
     run(&mut command, input)
+}
+
+/// Any YAML, read.
+#[track_caller]
+pub(crate) fn yaml(text: &str) -> Value {
+    let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
+    let program = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let json = run(Command::new(python).args(["-c", program]), text).must();
+    serde_json::from_str(&json).expect("JSON")
 }
 
 fn program(name: &str) -> Command {
