@@ -105,6 +105,10 @@ valueFrom:
   mountPath: /schemagate-bin
   readOnly: true
 {{- end }}
+{{- if include "schemagate.hasTmp" . }}
+- name: schemagate-tmp
+  mountPath: /tmp
+{{- end }}
 {{- with $m.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -147,9 +151,20 @@ valueFrom:
   emptyDir:
     sizeLimit: 16Mi
 {{- end }}
+{{- if include "schemagate.hasTmp" . }}
+- name: schemagate-tmp
+  emptyDir: {}
+{{- end }}
 {{- with $m.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* Other tools write there, and the root of the file system is read-only. */}}
+{{- define "schemagate.hasTmp" -}}
+{{- $paths := list -}}
+{{- range .Values.migrations.extraVolumeMounts }}{{ $paths = append $paths .mountPath }}{{ end -}}
+{{- if and .Values.migrations.command (not (has "/tmp" $paths)) }}true{{ end -}}
 {{- end -}}
 
 {{/* What has to be in place before: the migrations out of the application's image, schemagate beside another tool. */}}
