@@ -1,5 +1,6 @@
 //! The chart: what it renders in every mode, what it refuses, and that each of its values does something.
 
+mod backup;
 mod library;
 mod order;
 mod refusals;

@@ -7,6 +7,13 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+#[path = "../it"]
+mod it {
+    #[allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+    pub(crate) mod harness;
+}
+use it::harness;
+
 mod chart;
 mod documents;
 mod self_check;
