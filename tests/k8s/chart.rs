@@ -55,7 +55,8 @@ fn render(arguments: &[&str]) -> Documents {
 #[track_caller]
 fn job<'a>(documents: &'a Documents, component: &str) -> &'a Value {
     let found = documents.0.iter().find(|document| {
-        document["kind"] == "Job" && document["metadata"]["labels"]["app.kubernetes.io/component"] == component
+        document["kind"] == "Job"
+            && document["metadata"]["labels"]["app.kubernetes.io/component"] == component
     });
     found.unwrap_or_else(|| panic!("no Job {component} in {:?}", documents.names()))
 }
@@ -98,13 +99,24 @@ fn every_mode_and_source_is_valid_and_restricted() {
     let documents = Documents::parse(&all);
     documents.assert_restricted();
     // Two modes of Jobs with four sources; three Jobs twice, and two.
-    assert_eq!(documents.pods().len(), 2 * 4 + 2 * 3 + 2, "{:?}", documents.names());
+    assert_eq!(
+        documents.pods().len(),
+        2 * 4 + 2 * 3 + 2,
+        "{:?}",
+        documents.names()
+    );
     for (name, pod) in documents.pods() {
         assert_eq!(pod["spec"]["enableServiceLinks"], false, "{name}");
         assert_eq!(pod["spec"]["automountServiceAccountToken"], false, "{name}");
         for container in containers(&pod) {
-            assert!(container["resources"]["limits"]["cpu"].is_null(), "{name}: {container}");
-            assert!(container["resources"]["limits"]["memory"].is_string(), "{name}: {container}");
+            assert!(
+                container["resources"]["limits"]["cpu"].is_null(),
+                "{name}: {container}"
+            );
+            assert!(
+                container["resources"]["limits"]["memory"].is_string(),
+                "{name}: {container}"
+            );
         }
     }
 }
@@ -114,10 +126,20 @@ fn snapshots() {
     for (name, arguments) in [
         ("job.yaml", &["--set", SECRET][..]),
         ("job-everything.yaml", &["--set-json", EVERYTHING]),
-        ("argocd-everything.yaml", &["--set-json", EVERYTHING, "--set", "migrations.mode=argocd"]),
+        (
+            "argocd-everything.yaml",
+            &["--set-json", EVERYTHING, "--set", "migrations.mode=argocd"],
+        ),
         (
             "job-without-hook.yaml",
-            &["--set", SECRET, "--set", "migrations.job.hooks=null", "--set-json", SOURCES[3]],
+            &[
+                "--set",
+                SECRET,
+                "--set",
+                "migrations.job.hooks=null",
+                "--set-json",
+                SOURCES[3],
+            ],
         ),
         (
             "job-command.yaml",
@@ -148,7 +170,10 @@ fn times_and_attempts() {
         assert_eq!(job["spec"]["backoffLimit"], retries);
         assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 86400);
         let container = &job["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(variable(container, "SCHEMAGATE_DEADLINE"), Some(format!("{deadline}s").as_str()));
+        assert_eq!(
+            variable(container, "SCHEMAGATE_DEADLINE"),
+            Some(format!("{deadline}s").as_str())
+        );
         assert_eq!(variable(container, "SCHEMAGATE_AUTH_GRACE"), Some("60s"));
         assert_eq!(variable(container, "SCHEMAGATE_WAIT"), None);
     }
@@ -162,19 +187,34 @@ fn times_and_attempts() {
     assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 0);
     let container = &job["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(variable(container, "SCHEMAGATE_WAIT"), Some("false"));
-    assert_eq!(variable(container, "SCHEMAGATE_AUTH_GRACE"), Some("5s"), "and only once: {container}");
+    assert_eq!(
+        variable(container, "SCHEMAGATE_AUTH_GRACE"),
+        Some("5s"),
+        "and only once: {container}"
+    );
 }
 
 #[test]
 fn another_tool_has_no_failure_policy() {
-    let rules = |documents: &Documents| job(documents, "migrate")["spec"]["podFailurePolicy"]["rules"].clone();
+    let rules = |documents: &Documents| {
+        job(documents, "migrate")["spec"]["podFailurePolicy"]["rules"].clone()
+    };
     let own = rules(&render(&[]));
     assert_eq!(own[0]["action"], "Ignore");
     assert_eq!(own[0]["onPodConditions"][0]["type"], "DisruptionTarget");
     assert_eq!(own[1]["action"], "FailJob");
-    assert_eq!(own[1]["onExitCodes"]["values"], serde_json::json!([2, 5, 6, 7]));
+    assert_eq!(
+        own[1]["onExitCodes"]["values"],
+        serde_json::json!([2, 5, 6, 7])
+    );
     assert_eq!(own.as_array().map(Vec::len), Some(2), "the rest counts");
-    assert!(rules(&render(&["--set", "migrations.podFailurePolicy.enabled=false"])).is_null());
+    assert!(
+        rules(&render(&[
+            "--set",
+            "migrations.podFailurePolicy.enabled=false"
+        ]))
+        .is_null()
+    );
 
     let command = r#"migrations.command=["alembic","upgrade","head"]"#;
     let wrapped = render(&["--set-json", command]);
@@ -189,7 +229,12 @@ fn a_changed_job_is_a_new_one() {
     let name = |arguments: &[&str]| job(&render(arguments), "migrate")["metadata"]["name"].clone();
     let first = name(&[]);
     assert_eq!(first, name(&[]));
-    for change in ["image.tag=v2", "migrations.retries=1", "migrations.timeout=60", "migrations.role=owner"] {
+    for change in [
+        "image.tag=v2",
+        "migrations.retries=1",
+        "migrations.timeout=60",
+        "migrations.role=owner",
+    ] {
         assert_ne!(first, name(&["--set", change]), "{change}");
     }
     assert_eq!(name(&["--set", "migrations.job.name=migrate"]), "migrate");
@@ -205,13 +250,21 @@ fn an_upgrade_renders_what_an_install_does() {
         &["--set-json", EVERYTHING, "--set", "migrations.mode=argocd"],
     ] {
         let install = template(arguments).must();
-        assert_eq!(install, template(&[arguments, &["--is-upgrade"]].concat()).must());
+        assert_eq!(
+            install,
+            template(&[arguments, &["--is-upgrade"]].concat()).must()
+        );
     }
 }
 
 #[test]
 fn disabled_is_nothing() {
-    let all = ["--set-json", EVERYTHING, "--set", "migrations.enabled=false"];
+    let all = [
+        "--set-json",
+        EVERYTHING,
+        "--set",
+        "migrations.enabled=false",
+    ];
     assert_eq!(template(&all).must().trim(), "");
 }
 
@@ -222,10 +275,17 @@ fn the_image_by_tag_and_by_digest() {
         job(&documents, "migrate")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
     };
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(image(&[]), format!("schemagate:{version}"), "Chart.yaml's appVersion is the release's");
+    assert_eq!(
+        image(&[]),
+        format!("schemagate:{version}"),
+        "Chart.yaml's appVersion is the release's"
+    );
     let digest = format!("sha256:{}", "0".repeat(64));
     assert_eq!(
-        image(&["--set", &format!("image.repository=shop,image.tag=v1,image.digest={digest}")]),
+        image(&[
+            "--set",
+            &format!("image.repository=shop,image.tag=v1,image.digest={digest}")
+        ]),
         format!("shop@{digest}")
     );
 }
@@ -235,7 +295,14 @@ fn the_image_by_tag_and_by_digest() {
 fn notes_say_how_to_look() {
     let chart = tempfile::tempdir().unwrap();
     let copy = chart.path().join("schemagate");
-    run(Command::new("cp").arg("-R").arg(repository(CHART)).arg(&copy), "").must();
+    run(
+        Command::new("cp")
+            .arg("-R")
+            .arg(repository(CHART))
+            .arg(&copy),
+        "",
+    )
+    .must();
     let templates = copy.join("templates");
     let notes = fs::read_to_string(templates.join("NOTES.txt")).unwrap();
     let document = format!(
@@ -245,15 +312,41 @@ fn notes_say_how_to_look() {
     fs::write(templates.join("notes.yaml"), document).unwrap();
     let notes = |set: &str| {
         let chart = copy.to_str().unwrap();
-        let only = ["--show-only", "templates/notes.yaml", "--set", SECRET, "--set", set];
-        let yaml = helm(&[&["template", "shop", chart, "--namespace", "shops"], &only[..]].concat()).must();
-        Documents::parse(&yaml).0[0]["data"]["notes"].as_str().unwrap().to_owned()
+        let only = [
+            "--show-only",
+            "templates/notes.yaml",
+            "--set",
+            SECRET,
+            "--set",
+            set,
+        ];
+        let yaml = helm(
+            &[
+                &["template", "shop", chart, "--namespace", "shops"],
+                &only[..],
+            ]
+            .concat(),
+        )
+        .must();
+        Documents::parse(&yaml).0[0]["data"]["notes"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let job = notes("migrations.timeout=200");
-    assert!(job.contains("kubectl --namespace shops logs --selector"), "{job}");
-    assert!(job.contains("It has 200 s. Run helm with --timeout 300s or more"), "{job}");
+    assert!(
+        job.contains("kubectl --namespace shops logs --selector"),
+        "{job}"
+    );
+    assert!(
+        job.contains("It has 200 s. Run helm with --timeout 300s or more"),
+        "{job}"
+    );
     let library = notes("migrations.mode=sidecar");
-    assert!(library.contains(r#"{{- include "schemagate.initContainers" . | nindent 8 }}"#), "{library}");
+    assert!(
+        library.contains(r#"{{- include "schemagate.initContainers" . | nindent 8 }}"#),
+        "{library}"
+    );
     assert!(notes("migrations.enabled=false").contains("nothing migrates"));
 }
 
@@ -262,6 +355,10 @@ fn nothing_is_looked_up() {
     for entry in fs::read_dir(repository("k8s/chart/templates")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("lookup"), "{}: empty under template and Argo CD", path.display());
+        assert!(
+            !text.contains("lookup"),
+            "{}: empty under template and Argo CD",
+            path.display()
+        );
     }
 }

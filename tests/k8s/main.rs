@@ -9,7 +9,11 @@
 
 #[path = "../it"]
 mod it {
-    #[allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+    #[allow(
+        dead_code,
+        unused_imports,
+        reason = "each test binary uses a part of it"
+    )]
     pub(crate) mod harness;
 }
 use it::harness;

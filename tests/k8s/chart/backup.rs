@@ -15,7 +15,13 @@ use crate::tools::{Said, run};
 
 /// Runs the container's command as the kubelet would, its folder in place of the volume.
 fn back_up(container: &Value, url: &str, role: &str, volume: &Path) -> Said {
-    let words = |list: &str| container[list].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+    let words = |list: &str| {
+        container[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().to_owned())
+    };
     let all: Vec<String> = words("command").chain(words("args")).collect();
     let mut command = Command::new(&all[0]);
     command.args(&all[1..]).env_clear();
@@ -58,11 +64,16 @@ fn what_it_notes_lets_a_destructive_step_through() {
 
     let old = volume.path().join("20200101T000000Z.dump");
     fs::write(&old, "").unwrap();
-    run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&old), "").must();
+    run(
+        Command::new("touch").args(["-d", "2020-01-01"]).arg(&old),
+        "",
+    )
+    .must();
     let said = back_up(container, &database.url(), "postgres", volume.path()).must();
     migrate.run().assert_code(0);
     assert!(!old.exists(), "older than its days");
-    let file = database.value("SELECT detail ->> 'file' FROM schemagate.journal WHERE event = 'backup'");
+    let file =
+        database.value("SELECT detail ->> 'file' FROM schemagate.journal WHERE event = 'backup'");
     assert!(said.contains(&file), "{said}");
     assert_eq!(fs::read(&file).unwrap()[..5], *b"PGDMP");
 }

@@ -8,12 +8,17 @@ use super::{EVERYTHING, template};
 use crate::documents::{Documents, label};
 
 fn annotation<'a>(document: &'a Value, name: &str) -> &'a str {
-    document["metadata"]["annotations"][name].as_str().unwrap_or_default()
+    document["metadata"]["annotations"][name]
+        .as_str()
+        .unwrap_or_default()
 }
 
 /// `Kind/name` of all that a pod names.
 fn references(pod: &Value) -> Vec<String> {
-    let mut found = vec![format!("ServiceAccount/{}", pod["serviceAccountName"].as_str().unwrap_or("default"))];
+    let mut found = vec![format!(
+        "ServiceAccount/{}",
+        pod["serviceAccountName"].as_str().unwrap_or("default")
+    )];
     let mut visit = |value: &Value, kind: &str, name: &str| {
         if let Some(name) = value[name].as_str() {
             found.push(format!("{kind}/{name}"));
@@ -22,12 +27,20 @@ fn references(pod: &Value) -> Vec<String> {
     for volume in pod["volumes"].as_array().into_iter().flatten() {
         visit(&volume["configMap"], "ConfigMap", "name");
         visit(&volume["secret"], "Secret", "secretName");
-        visit(&volume["persistentVolumeClaim"], "PersistentVolumeClaim", "claimName");
+        visit(
+            &volume["persistentVolumeClaim"],
+            "PersistentVolumeClaim",
+            "claimName",
+        );
     }
     for container in crate::documents::containers(&serde_json::json!({"spec": pod})) {
         for variable in container["env"].as_array().into_iter().flatten() {
             visit(&variable["valueFrom"]["secretKeyRef"], "Secret", "name");
-            visit(&variable["valueFrom"]["configMapKeyRef"], "ConfigMap", "name");
+            visit(
+                &variable["valueFrom"]["configMapKeyRef"],
+                "ConfigMap",
+                "name",
+            );
         }
         for from in container["envFrom"].as_array().into_iter().flatten() {
             visit(&from["secretRef"], "Secret", "name");
@@ -41,12 +54,21 @@ fn references(pod: &Value) -> Vec<String> {
 #[track_caller]
 fn check(documents: &Documents, comes_before: impl Fn(&Value, &Value) -> bool) -> usize {
     let mut pairs = 0;
-    for job in documents.0.iter().filter(|document| document["kind"] == "Job") {
+    for job in documents
+        .0
+        .iter()
+        .filter(|document| document["kind"] == "Job")
+    {
         let used = references(&job["spec"]["template"]["spec"]);
         for other in &documents.0 {
             let policy = other["kind"] == "NetworkPolicy";
             if policy || used.contains(&label(other)) {
-                assert!(comes_before(other, job), "{} must come before {}", label(other), label(job));
+                assert!(
+                    comes_before(other, job),
+                    "{} must come before {}",
+                    label(other),
+                    label(job)
+                );
                 pairs += 1;
             }
         }
@@ -61,7 +83,11 @@ fn events(document: &Value) -> BTreeSet<&str> {
 #[test]
 fn hooks_of_helm() {
     let documents = Documents::parse(&template(&["--set-json", EVERYTHING]).must());
-    let weight = |document: &Value| annotation(document, "helm.sh/hook-weight").parse::<i64>().unwrap();
+    let weight = |document: &Value| {
+        annotation(document, "helm.sh/hook-weight")
+            .parse::<i64>()
+            .unwrap()
+    };
     let pairs = check(&documents, |used, job| {
         events(used).is_superset(&events(job)) && weight(used) < weight(job)
     });
@@ -72,31 +98,51 @@ fn hooks_of_helm() {
     for component in ["backup", "migrate"] {
         let job = super::job(&documents, component);
         assert_eq!(annotation(job, "helm.sh/hook"), "pre-install,pre-upgrade");
-        assert_eq!(annotation(job, "helm.sh/hook-delete-policy"), "before-hook-creation,hook-succeeded");
+        assert_eq!(
+            annotation(job, "helm.sh/hook-delete-policy"),
+            "before-hook-creation,hook-succeeded"
+        );
     }
     let verify = super::job(&documents, "verify");
-    assert_eq!(annotation(verify, "helm.sh/hook"), "post-install,post-upgrade");
+    assert_eq!(
+        annotation(verify, "helm.sh/hook"),
+        "post-install,post-upgrade"
+    );
 }
 
 #[test]
 fn waves_of_argo_cd() {
     for phase in ["PreSync", "Sync"] {
         let hook = format!("migrations.mode=argocd,migrations.argocd.hook={phase}");
-        let documents = Documents::parse(&template(&["--set-json", EVERYTHING, "--set", &hook]).must());
+        let documents =
+            Documents::parse(&template(&["--set-json", EVERYTHING, "--set", &hook]).must());
         let wave = |document: &Value| {
             let phase = ["PreSync", "Sync", "PostSync"]
                 .iter()
                 .position(|phase| *phase == annotation(document, "argocd.argoproj.io/hook"))
                 .unwrap_or_else(|| panic!("{} is no hook", label(document)));
-            let wave: i64 = annotation(document, "argocd.argoproj.io/sync-wave").parse().unwrap();
+            let wave: i64 = annotation(document, "argocd.argoproj.io/sync-wave")
+                .parse()
+                .unwrap();
             (phase, wave)
         };
         assert_eq!(check(&documents, |used, job| wave(used) < wave(job)), 8);
         let of = |component: &str| wave(super::job(&documents, component));
         assert!(of("backup") < of("migrate") && of("migrate") < of("verify"));
-        assert_eq!([of("backup").1, of("migrate").1, of("verify").1], [-1, 0, 2]);
-        for document in documents.0.iter().filter(|document| document["kind"] == "Job") {
-            assert_eq!(annotation(document, "helm.sh/hook"), "", "Argo CD would read both");
+        assert_eq!(
+            [of("backup").1, of("migrate").1, of("verify").1],
+            [-1, 0, 2]
+        );
+        for document in documents
+            .0
+            .iter()
+            .filter(|document| document["kind"] == "Job")
+        {
+            assert_eq!(
+                annotation(document, "helm.sh/hook"),
+                "",
+                "Argo CD would read both"
+            );
             assert!(document["spec"]["ttlSecondsAfterFinished"].is_null());
             let options = annotation(document, "argocd.argoproj.io/sync-options");
             assert_eq!(options, "SkipDryRunOnMissingResource=true");
@@ -113,7 +159,12 @@ fn without_hooks_all_but_verify_belongs_to_the_release() {
             Some("verify") => "post-install,post-upgrade",
             _ => "",
         };
-        assert_eq!(annotation(document, "helm.sh/hook"), hook, "{}", label(document));
+        assert_eq!(
+            annotation(document, "helm.sh/hook"),
+            hook,
+            "{}",
+            label(document)
+        );
     }
     template(&["--set-json", EVERYTHING, "--set", "migrations.job.hooks=null"])
         .refuses("nothing would put the backup before the migration; write hooks: [pre-install, pre-upgrade]");
