@@ -7,6 +7,7 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+/// What the integration tests stand on, at the path that its macros name.
 #[path = "../it"]
 mod it {
     #[allow(
@@ -18,8 +19,14 @@ mod it {
 }
 use it::harness;
 
+mod backup;
 mod chart;
 mod documents;
+mod kustomize;
+mod manifests;
+mod monitoring;
+mod roles;
 mod self_check;
 mod snapshot;
 mod tools;
+mod workflows;
