@@ -114,24 +114,22 @@ valueFrom:
 {{- end }}
 {{- end -}}
 
-{{- define "schemagate.configMapName" -}}
-{{- with .Values.migrations.source.configMap -}}
-{{- if .name -}}
-{{ .name }}
-{{- else if include "schemagate.hasJobs" $ -}}
-{{ include "schemagate.fullname" $ }}-migrations
-{{- else -}}
-{{ include "schemagate.fullname" $ }}-migrations-{{ toJson .files | sha256sum | trunc 8 }}
-{{- end -}}
-{{- end -}}
+{{/* Two ConfigMaps hold the same: that of a hook is gone when the hook has succeeded, and pods of the application stay. */}}
+{{- define "schemagate.hookConfigMap" -}}
+{{ include "schemagate.fullname" . }}-migrations
 {{- end -}}
 
+{{- define "schemagate.podConfigMap" -}}
+{{ include "schemagate.fullname" . }}-migrations-{{ toJson .Values.migrations.source.configMap.files | sha256sum | trunc 8 }}
+{{- end -}}
+
+{{/* Call with (dict "root" . "hook" …), the latter whether the pod is that of a hook. */}}
 {{- define "schemagate.volumeList" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if eq $m.source.type "configMap" }}
 - name: schemagate-migrations
   configMap:
-    name: {{ include "schemagate.configMapName" . }}
+    name: {{ $m.source.configMap.name | default (include (.hook | ternary "schemagate.hookConfigMap" "schemagate.podConfigMap") .root) }}
     {{- with $m.source.configMap.items }}
     items:
       {{- toYaml . | nindent 6 }}
@@ -151,7 +149,7 @@ valueFrom:
   emptyDir:
     sizeLimit: 16Mi
 {{- end }}
-{{- if include "schemagate.hasTmp" . }}
+{{- if include "schemagate.hasTmp" .root }}
 - name: schemagate-tmp
   emptyDir: {}
 {{- end }}

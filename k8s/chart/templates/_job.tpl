@@ -108,7 +108,7 @@ spec:
 {{- end -}}
 
 {{- define "schemagate.podVolumes" -}}
-{{- $volumes := include "schemagate.volumeList" .root | trim -}}
+{{- $volumes := include "schemagate.volumeList" (dict "root" .root "hook" (ne (include "schemagate.order" (dict "root" .root "role" "resource")) "")) | trim -}}
 {{- $assertions := eq .role "verify" | ternary .root.Values.migrations.verify.assertions "" -}}
 {{- if or $volumes $assertions }}
 volumes:

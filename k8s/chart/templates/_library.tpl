@@ -53,7 +53,7 @@ What your own chart includes. Lists of containers and of volumes, and nothing wh
 {{- $box := dict "from" . -}}
 {{- include "schemagate.resolve" $box -}}
 {{- if $box.root.Values.migrations.enabled -}}
-{{- include "schemagate.volumeList" $box.root | trim -}}
+{{- include "schemagate.volumeList" (dict "root" $box.root "hook" false) | trim -}}
 {{- end -}}
 {{- end -}}
 

@@ -109,6 +109,15 @@ fn every_mode_and_source_is_valid_and_restricted() {
             .into_iter()
             .flatten()
             .collect();
+        for map in volumes
+            .iter()
+            .filter_map(|volume| volume["configMap"]["name"].as_str())
+        {
+            // That of a hook is gone with it.
+            let made = documents.get(&format!("ConfigMap/{map}"));
+            let of_a_hook = made.to_string().contains("/hook\"");
+            assert_eq!(of_a_hook, name.starts_with("Job/"), "{name}: {made}");
+        }
         for container in containers(&pod) {
             for mount in container["volumeMounts"].as_array().into_iter().flatten() {
                 assert!(
