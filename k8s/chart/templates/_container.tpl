@@ -171,7 +171,7 @@ valueFrom:
 {{- if eq $m.source.type "emptyDir" }}
 - name: schemagate-migrations
   image: {{ $m.source.emptyDir.image }}
-  command: {{ $m.source.emptyDir.command | default (list "cp" "-R" (printf "%s/." $m.source.emptyDir.path) $m.source.dir) | toJson }}
+  command: {{ $m.source.emptyDir.command | default (list "cp" "-R" (printf "%s/." $m.source.emptyDir.path) $m.source.dir) | toRawJson }}
   volumeMounts:
     - name: schemagate-migrations
       mountPath: {{ $m.source.dir }}
@@ -209,9 +209,9 @@ valueFrom:
   imagePullPolicy: {{ $root.Values.image.pullPolicy }}
   {{- end }}
   {{- if and $wraps $m.commandImage }}
-  command: {{ concat (list "/schemagate-bin/schemagate" "exec" "--") $m.command | toJson }}
+  command: {{ concat (list "/schemagate-bin/schemagate" "exec" "--") $m.command | toRawJson }}
   {{- else if $wraps }}
-  command: {{ concat (list "/schemagate" "exec" "--") $m.command | toJson }}
+  command: {{ concat (list "/schemagate" "exec" "--") $m.command | toRawJson }}
   {{- else if eq .role "gate" }}
   args: [wait, --for, schema]
   {{- else }}
