@@ -88,8 +88,9 @@ valueFrom:
 {{- end -}}
 {{- end -}}
 
+{{/* Call with (dict "root" . "role" …). */}}
 {{- define "schemagate.volumeMounts" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if ne $m.source.type "image" }}
 - name: schemagate-migrations
   mountPath: {{ $m.source.dir }}
@@ -100,12 +101,12 @@ valueFrom:
   {{- end }}
   {{- end }}
 {{- end }}
-{{- if $m.commandImage }}
+{{- if and $m.commandImage (eq .role "migrate") }}
 - name: schemagate-bin
   mountPath: /schemagate-bin
   readOnly: true
 {{- end }}
-{{- if include "schemagate.hasTmp" . }}
+{{- if and (include "schemagate.hasTmp" .root) (eq .role "migrate") }}
 - name: schemagate-tmp
   mountPath: /tmp
 {{- end }}
@@ -165,9 +166,12 @@ valueFrom:
 {{- if and .Values.migrations.command (not (has "/tmp" $paths)) }}true{{ end -}}
 {{- end -}}
 
-{{/* What has to be in place before: the migrations out of the application's image, schemagate beside another tool. */}}
+{{/*
+What has to be in place before: the migrations out of the application's image, schemagate beside another tool. Call with
+(dict "root" . "role" …).
+*/}}
 {{- define "schemagate.preparation" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if eq $m.source.type "emptyDir" }}
 - name: schemagate-migrations
   image: {{ $m.source.emptyDir.image }}
@@ -178,12 +182,12 @@ valueFrom:
   resources:
     {{- toYaml $m.resources | nindent 4 }}
   securityContext:
-    {{- include "schemagate.securityContext" . | nindent 4 }}
+    {{- include "schemagate.securityContext" .root | nindent 4 }}
 {{- end }}
-{{- if $m.commandImage }}
+{{- if and $m.commandImage (eq .role "migrate") }}
 - name: schemagate-install
-  image: {{ include "schemagate.image" . }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  image: {{ include "schemagate.image" .root }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   args: [install, /schemagate-bin/]
   volumeMounts:
     - name: schemagate-bin
@@ -191,7 +195,7 @@ valueFrom:
   resources:
     {{- toYaml $m.resources | nindent 4 }}
   securityContext:
-    {{- include "schemagate.securityContext" . | nindent 4 }}
+    {{- include "schemagate.securityContext" .root | nindent 4 }}
 {{- end }}
 {{- end -}}
 
@@ -200,7 +204,7 @@ valueFrom:
 {{- $root := .root -}}
 {{- $m := .root.Values.migrations -}}
 {{- $wraps := and (eq .role "migrate") $m.command -}}
-{{- $volumeMounts := include "schemagate.volumeMounts" $root | trim -}}
+{{- $volumeMounts := include "schemagate.volumeMounts" . | trim -}}
 - name: {{ get (dict "migrate" "migrate" "sidecar" "schema" "gate" "wait-for-schema" "verify" "verify") .role }}
   {{- if and $wraps $m.commandImage }}
   image: {{ $m.commandImage }}

@@ -97,7 +97,7 @@ spec:
   {{- if eq .role "backup" }}
   {{- include "schemagate.backupPod" $root | nindent 2 }}
   {{- else }}
-  {{- with include "schemagate.preparation" $root | trim }}
+  {{- with include "schemagate.preparation" . | trim }}
   initContainers:
     {{- . | nindent 4 }}
   {{- end }}
