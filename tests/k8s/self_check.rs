@@ -60,7 +60,9 @@ fn what_restricted_forbids_is_found() {
 
 #[test]
 fn the_tools_are_those_that_are_pinned() {
-    assert!(helm(&["version", "--short"]).must().starts_with("v3"));
+    assert!(helm(&["version", "--short"]).must().starts_with("v3.22"));
+    let version = kubectl(&["version", "--client"]).must();
+    assert!(version.contains("v1.37.0"), "{version}");
     kubectl(&["kustomize", "/nowhere"]).refuses("/nowhere");
     actionlint(std::path::Path::new("Cargo.toml")).refuses("Cargo.toml");
 }
