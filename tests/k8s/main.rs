@@ -20,6 +20,7 @@ mod it {
 use it::harness;
 
 mod backup;
+mod chart;
 mod documents;
 mod kustomize;
 mod manifests;

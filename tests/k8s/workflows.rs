@@ -26,7 +26,10 @@ fn files() -> Vec<PathBuf> {
 /// Every step of a workflow.
 fn steps(workflow: &Value) -> Vec<Value> {
     let jobs = workflow["jobs"].as_object().unwrap().values();
-    jobs.filter_map(|job| job["steps"].as_array()).flatten().cloned().collect()
+    jobs.filter_map(|job| job["steps"].as_array())
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 /// The shell of a step by its name.
@@ -35,7 +38,10 @@ fn script(file: &str, name: &str) -> String {
     let workflow = yaml(&fs::read_to_string(repository(file)).unwrap());
     let steps = steps(&workflow);
     let step = steps.iter().find(|step| step["name"] == name);
-    step.unwrap_or_else(|| panic!("no step {name:?} in {file}"))["run"].as_str().unwrap().to_owned()
+    step.unwrap_or_else(|| panic!("no step {name:?} in {file}"))["run"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -65,20 +71,36 @@ fn every_action_is_pinned_by_its_commit() {
                 continue;
             }
             let (_, rest) = reference.split_once('@').expect("a version");
-            let (commit, version) = rest.split_once(" # v").unwrap_or_else(|| panic!("{}: {line}", file.display()));
+            let (commit, version) = rest
+                .split_once(" # v")
+                .unwrap_or_else(|| panic!("{}: {line}", file.display()));
             let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
-            assert!(is_commit && version.contains('.'), "{}: {line}", file.display());
+            assert!(
+                is_commit && version.contains('.'),
+                "{}: {line}",
+                file.display()
+            );
             pinned += 1;
         }
         // The same action is the same commit everywhere.
         assert!(!text.contains("pull_request_target"), "{}", file.display());
     }
     assert!(pinned >= 15, "{pinned}");
-    let all: String = files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-    let mut uses: Vec<&str> = all.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, uses)| uses.trim()).collect();
+    let all: String = files()
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let mut uses: Vec<&str> = all
+        .lines()
+        .filter_map(|line| line.split_once("uses: "))
+        .map(|(_, uses)| uses.trim())
+        .collect();
     uses.sort_unstable();
     uses.dedup();
-    let mut names: Vec<&str> = uses.iter().map(|uses| uses.split('@').next().unwrap()).collect();
+    let mut names: Vec<&str> = uses
+        .iter()
+        .map(|uses| uses.split('@').next().unwrap())
+        .collect();
     names.dedup();
     assert_eq!(names.len(), uses.len(), "one version of each: {uses:?}");
 }
@@ -87,13 +109,29 @@ fn every_action_is_pinned_by_its_commit() {
 fn tokens_may_only_read_unless_a_job_says_more() {
     for file in files() {
         let workflow = yaml(&fs::read_to_string(&file).unwrap());
-        assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{}", file.display());
+        assert_eq!(
+            workflow["permissions"],
+            serde_json::json!({"contents": "read"}),
+            "{}",
+            file.display()
+        );
         for step in steps(&workflow) {
-            if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
-                assert_eq!(step["with"]["persist-credentials"], "false", "{}", file.display());
+            if step["uses"]
+                .as_str()
+                .is_some_and(|uses| uses.starts_with("actions/checkout@"))
+            {
+                assert_eq!(
+                    step["with"]["persist-credentials"],
+                    "false",
+                    "{}",
+                    file.display()
+                );
             }
             let script = step["run"].as_str().unwrap_or_default();
-            assert!(!script.contains("${{"), "a script takes values from its environment: {script}");
+            assert!(
+                !script.contains("${{"),
+                "a script takes values from its environment: {script}"
+            );
         }
     }
 }
@@ -106,9 +144,16 @@ fn ci_calls_the_recipes() {
         .filter_map(|step| step["run"].as_str().map(str::to_owned))
         .collect();
     for recipe in [".ci/run", "make image", "tests/k8s/e2e.sh schemagate:dev"] {
-        assert!(runs.iter().any(|run| run == recipe), "{recipe} in {runs:#?}");
+        assert!(
+            runs.iter().any(|run| run == recipe),
+            "{recipe} in {runs:#?}"
+        );
     }
-    assert!(fs::read_to_string(repository(".ci/run")).unwrap().contains("make --no-print-directory test"));
+    assert!(
+        fs::read_to_string(repository(".ci/run"))
+            .unwrap()
+            .contains("make --no-print-directory test")
+    );
 }
 
 // === the deployment of a team ===
@@ -152,7 +197,11 @@ fn deploy(conditions: &str, rollout: &str, [meanwhile, changed, after]: [&str; 3
         state.write(name, text.as_bytes());
     }
     bin.write("kubectl", CLUSTER.as_bytes());
-    fs::set_permissions(bin.path().join("kubectl"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        bin.path().join("kubectl"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
     // Nobody waits for five minutes in a test.
     let script = script("k8s/examples/deploy.yml", "Migrate, then roll out");
     assert_eq!(script.matches("SECONDS + 300").count(), 1);
@@ -171,19 +220,39 @@ fn deploy(conditions: &str, rollout: &str, [meanwhile, changed, after]: [&str; 3
         .env("JOB", "app-migrate-77-1");
     let said = run(&mut bash, "");
     let read = |name: &str| fs::read_to_string(state.path().join(name)).unwrap_or_default();
-    Deployment { said, calls: read("calls"), job: read("job.yaml") }
+    Deployment {
+        said,
+        calls: read("calls"),
+        job: read("job.yaml"),
+    }
 }
 
 impl Deployment {
     #[track_caller]
     fn asserts(&self, success: bool, says: &str, rolled_out: bool, undone: bool) {
         assert_eq!(self.said.success, success, "{}", self.said);
-        assert!(self.said.stdout.contains(says), "no {says:?} in {}", self.said);
-        assert_eq!(self.calls.contains("set image deployment/app"), rolled_out, "{}", self.calls);
-        let undo = self.calls.contains("rollout undo deployment/app --to-revision 7");
+        assert!(
+            self.said.stdout.contains(says),
+            "no {says:?} in {}",
+            self.said
+        );
+        assert_eq!(
+            self.calls.contains("set image deployment/app"),
+            rolled_out,
+            "{}",
+            self.calls
+        );
+        let undo = self
+            .calls
+            .contains("rollout undo deployment/app --to-revision 7");
         assert_eq!(undo, undone, "{}", self.calls);
         // Whatever comes of it, the log is shown.
-        assert!(self.calls.contains("logs --selector batch.kubernetes.io/job-name=app-migrate-77-1"), "{}", self.calls);
+        assert!(
+            self.calls
+                .contains("logs --selector batch.kubernetes.io/job-name=app-migrate-77-1"),
+            "{}",
+            self.calls
+        );
     }
 }
 
@@ -193,21 +262,39 @@ fn a_deployment_migrates_under_a_name_of_its_own_and_rolls_out() {
     done.asserts(true, "rolled out: example/app:2", true, false);
     let documents = Documents::parse(&done.job);
     let job = documents.get("Job/app-migrate-77-1");
-    assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "example/app-migrations:2");
+    assert_eq!(
+        job["spec"]["template"]["spec"]["containers"][0]["image"],
+        "example/app-migrations:2"
+    );
 }
 
 #[test]
 fn a_migration_that_failed_touches_nothing() {
     let failed = deploy("FailureTarget Failed", "0", ["11", "12", "12"]);
-    failed.asserts(false, "the migration failed; the Deployment was not touched", false, false);
+    failed.asserts(
+        false,
+        "the migration failed; the Deployment was not touched",
+        false,
+        false,
+    );
     assert!(failed.calls.contains("describe pods"));
 }
 
 #[test]
 fn neither_complete_nor_failed_in_time_touches_nothing() {
-    deploy("", "0", ["11", "12", "12"]).asserts(false, "the migration was not done in 300 s", false, false);
+    deploy("", "0", ["11", "12", "12"]).asserts(
+        false,
+        "the migration was not done in 300 s",
+        false,
+        false,
+    );
     // What only announces the end is not the end.
-    deploy("FailureTarget", "0", ["11", "12", "12"]).asserts(false, "was not done in 300 s", false, false);
+    deploy("FailureTarget", "0", ["11", "12", "12"]).asserts(
+        false,
+        "was not done in 300 s",
+        false,
+        false,
+    );
 }
 
 #[test]
@@ -222,7 +309,12 @@ fn only_what_this_run_has_changed_is_undone() {
     deploy("Complete", "1", ["11", "11", "11"]).asserts(true, "nothing to roll out", true, false);
     // Somebody else, after us and before us.
     deploy("Complete", "1", ["11", "12", "13"]).asserts(false, "nothing undone", true, false);
-    deploy("Complete", "1", ["12", "13", "13"]).asserts(false, "somebody else has changed the Deployment meanwhile", false, false);
+    deploy("Complete", "1", ["12", "13", "13"]).asserts(
+        false,
+        "somebody else has changed the Deployment meanwhile",
+        false,
+        false,
+    );
 }
 
 // === the pull request of a team ===
@@ -238,9 +330,18 @@ struct Team<'database> {
 }
 
 impl<'database> Team<'database> {
-    fn new(database: &'database Database<'database>, base: &[(&str, &str)], added: &[(&str, &str)]) -> Self {
+    fn new(
+        database: &'database Database<'database>,
+        base: &[(&str, &str)],
+        added: &[(&str, &str)],
+    ) -> Self {
         let folder = Folder::empty();
-        let mut team = Self { database, folder, temp: Folder::empty(), base: String::new() };
+        let mut team = Self {
+            database,
+            folder,
+            temp: Folder::empty(),
+            base: String::new(),
+        };
         team.git(&["init", "--quiet"]);
         team.folder.write("README.md", b"a shop\n");
         team.commit(base);
@@ -251,37 +352,66 @@ impl<'database> Team<'database> {
 
     fn commit(&self, files: &[(&str, &str)]) {
         for (name, text) in files {
-            self.folder.write(&format!("migrations/{name}"), text.as_bytes());
+            self.folder
+                .write(&format!("migrations/{name}"), text.as_bytes());
         }
         self.git(&["add", "."]);
-        self.git(&["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "c"]);
+        self.git(&[
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.com",
+            "commit",
+            "--quiet",
+            "-m",
+            "c",
+        ]);
     }
 
     #[track_caller]
     fn git(&self, arguments: &[&str]) -> String {
-        run(Command::new("git").arg("-C").arg(self.folder.path()).args(arguments), "").must()
+        run(
+            Command::new("git")
+                .arg("-C")
+                .arg(self.folder.path())
+                .args(arguments),
+            "",
+        )
+        .must()
     }
 
     /// A step of the workflow, as the runner would run it.
     fn step(&self, name: &str) -> Said {
-        let binary = Path::new(env!("CARGO_BIN_EXE_schemagate")).parent().unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_schemagate"))
+            .parent()
+            .unwrap();
         let mut bash = Command::new("bash");
-        bash.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script(EXAMPLE, name)])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", binary.display()))
-            .env("HOME", self.temp.path())
-            .env("RUNNER_TEMP", self.temp.path())
-            .env("GITHUB_STEP_SUMMARY", self.temp.path().join("summary.md"))
-            .env("BASE", &self.base)
-            .env("SCHEMAGATE_DATABASE_URL", self.database.url())
-            .env("SCHEMAGATE_DIR", "migrations");
+        bash.args([
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            &script(EXAMPLE, name),
+        ])
+        .current_dir(self.folder.path())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", binary.display()))
+        .env("HOME", self.temp.path())
+        .env("RUNNER_TEMP", self.temp.path())
+        .env("GITHUB_STEP_SUMMARY", self.temp.path().join("summary.md"))
+        .env("BASE", &self.base)
+        .env("SCHEMAGATE_DATABASE_URL", self.database.url())
+        .env("SCHEMAGATE_DIR", "migrations");
         run(&mut bash, "")
     }
 
     fn plan(&self) -> String {
         let plan = fs::read_to_string(self.temp.path().join("plan.md")).unwrap();
-        assert_eq!(fs::read_to_string(self.temp.path().join("summary.md")).unwrap(), plan);
+        assert_eq!(
+            fs::read_to_string(self.temp.path().join("summary.md")).unwrap(),
+            plan
+        );
         plan
     }
 }
@@ -301,10 +431,16 @@ fn a_pull_request_is_validated_planned_and_linted() {
     team.step(VALIDATE).must();
     team.step(PLAN).must();
     let plan = team.plan();
-    assert!(plan.contains("0002") && plan.contains("destructive") && !plan.contains("0001_a.sql"), "{plan}");
+    assert!(
+        plan.contains("0002") && plan.contains("destructive") && !plan.contains("0001_a.sql"),
+        "{plan}"
+    );
     let lint = team.step(LINT);
     assert!(!lint.success, "{lint}");
-    assert!(lint.stdout.contains("::error file=migrations/0002_m.sql"), "{lint}");
+    assert!(
+        lint.stdout.contains("::error file=migrations/0002_m.sql"),
+        "{lint}"
+    );
     assert!(!lint.stdout.contains("0001_a.sql"), "{lint}");
 }
 
@@ -315,7 +451,10 @@ fn a_pull_request_that_is_harmless_passes() {
         &database,
         &[
             ("0001_a.sql", "CREATE TABLE a (n int);"),
-            ("0002_gone.sql", "-- schemagate: phase=contract approve=destructive reason=\"old\"\nDROP TABLE a;"),
+            (
+                "0002_gone.sql",
+                "-- schemagate: phase=contract approve=destructive reason=\"old\"\nDROP TABLE a;",
+            ),
         ],
         &[("0003_b.sql", "CREATE TABLE b (n int);")],
     );

@@ -11,7 +11,7 @@ what a schema cannot say in a sentence.
 
 {{- if kindIs "string" $m.command -}}
 {{- $list := without (splitList " " $m.command) "" | join ", " -}}
-{{- if regexMatch "[^A-Za-z0-9 _./:@=+-]" $m.command }}{{ $list = printf "sh, -c, %s" (toJson $m.command) }}{{ end -}}
+{{- if regexMatch "[^A-Za-z0-9 _./:@=+-]" $m.command }}{{ $list = printf "sh, -c, %s" (toRawJson $m.command) }}{{ end -}}
 {{- $wrong = append $wrong (printf "migrations.command is a string, and nothing here would split it: write command: [%s]" $list) -}}
 {{- else -}}
 {{- if and $m.command (eq $m.mode "sidecar") -}}
@@ -55,6 +55,9 @@ what a schema cannot say in a sentence.
 {{- end -}}
 {{- end -}}
 
+{{- if and $m.backup.enabled (eq $m.mode "job") (not $m.job.hooks) -}}
+{{- $wrong = append $wrong "migrations.backup is enabled and migrations.job.hooks is empty: nothing would put the backup before the migration; write hooks: [pre-install, pre-upgrade]" -}}
+{{- end -}}
 {{- if and $m.backup.enabled (not $m.backup.existingClaim) -}}
 {{- $wrong = append $wrong "migrations.backup.existingClaim is empty: name the PersistentVolumeClaim that takes the backups" -}}
 {{- end -}}
