@@ -345,7 +345,8 @@ impl<'database> Team<'database> {
         team.git(&["init", "--quiet"]);
         team.folder.write("README.md", b"a shop\n");
         team.commit(base);
-        team.base = team.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let head = team.git(&["rev-parse", "HEAD"]);
+        head.trim().clone_into(&mut team.base);
         team.commit(added);
         team
     }
