@@ -22,6 +22,11 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// `mode` is `transaction` or `session`; `pool_size` the number of server connections for a database.
     pub(crate) fn start(server: &Server, mode: &str, pool_size: u32) -> Self {
+        Self::start_with(server.port(), mode, pool_size, "")
+    }
+
+    /// The same in front of any port, with further lines of configuration.
+    pub(crate) fn start_with(server: u16, mode: &str, pool_size: u32, settings: &str) -> Self {
         let program = Path::new("/usr/sbin/pgbouncer");
         assert!(program.exists(), "no PgBouncer: run `make setup`");
         let dir = scratch::new_dir("bouncer");
@@ -29,7 +34,7 @@ impl PgBouncer {
         fs::write(dir.join("users"), "\"postgres\" \"\"\n").expect("users");
         fs::write(
             dir.join("ini"),
-            configuration(&dir, port, server.port(), mode, pool_size),
+            configuration(&dir, port, server, mode, pool_size) + settings,
         )
         .expect("ini");
         give_to_server_user(&dir);
@@ -53,6 +58,10 @@ impl PgBouncer {
 
     pub(crate) fn url(&self, database: &Database<'_>) -> String {
         database.url_at(self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn log(&self) -> String {
