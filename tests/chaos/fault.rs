@@ -4,7 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::folder::Link;
-use crate::harness::{Moment, Proxy, Session, Stop};
+use crate::harness::proxy::Moment;
+use crate::harness::{Proxy, Session, Stop};
 use crate::round::Round;
 use crate::stage::{WORKERS, console};
 
@@ -27,10 +28,11 @@ enum Fault {
     Reconnect,
     Pause,
     OtherPooler,
+    KillPooler,
 }
 
 /// How often each comes, in a round with poolers.
-const MIX: [(Fault, usize); 14] = [
+const MIX: [(Fault, usize); 15] = [
     (Fault::Kill, 4),
     (Fault::Terminate, 4),
     (Fault::Restart(Stop::Fast), 1),
@@ -45,6 +47,7 @@ const MIX: [(Fault, usize); 14] = [
     (Fault::Reconnect, 2),
     (Fault::Pause, 2),
     (Fault::OtherPooler, 3),
+    (Fault::KillPooler, 1),
 ];
 
 /// What puts an end to a fault.
@@ -56,6 +59,8 @@ pub(crate) enum Undo {
     Resume(usize),
     /// A pooler gives out connections again.
     ResumePooler(usize),
+    /// A pooler starts again.
+    RevivePooler(usize),
     /// A trap is taken back; it counts if it has cut more often than this.
     Disarm {
         proxy: usize,
@@ -88,13 +93,15 @@ impl Round<'_> {
             Fault::Reconnect => self.reconnect(),
             Fault::Pause => self.pause_pooler(),
             Fault::OtherPooler => self.other_pooler(),
+            Fault::KillPooler => self.kill_pooler(),
         }
     }
 
     /// Waits for a moment in which somebody works: then a fault meets more than a pause.
     fn await_work(&self, limit: Duration) {
         let end = Instant::now() + limit;
-        let active = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
+        let active =
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
                       AND application_name LIKE 'schemagate/%'";
         while Instant::now() < end {
             let session = self.session();
@@ -299,6 +306,27 @@ impl Round<'_> {
         open > 0
     }
 
+    fn kill_pooler(&mut self) -> bool {
+        let pooler = self.some_pooler();
+        self.stage.poolers[pooler].kill();
+        self.count("pooler killed", &format!("pooler {pooler}"));
+        let pause = self.choice.millis(0..=300);
+        self.later
+            .push((Instant::now() + pause, Undo::RevivePooler(pooler)));
+        true
+    }
+
+    /// Starts a pooler again that has ended without our doing: PgBouncer 1.18 gives up ("bad client state") when it
+    /// loses client and server during a cancel request.
+    pub(crate) fn look_after_poolers(&mut self) {
+        for (at, pooler) in self.stage.poolers.iter().enumerate() {
+            let killed = |(_, undo): &(Instant, Undo)| matches!(undo, Undo::RevivePooler(killed) if *killed == at);
+            if !self.later.iter().any(killed) && pooler.revive() {
+                self.kept.event(&format!("pooler {at} had ended by itself"));
+            }
+        }
+    }
+
     /// Puts right what is due.
     pub(crate) fn undo(&mut self, all: bool) {
         let now = Instant::now();
@@ -310,6 +338,9 @@ impl Round<'_> {
             match undo {
                 Undo::Continue(worker) => self.workers[worker].signal("CONT"),
                 Undo::Resume(proxy) => self.stage.fronts[proxy].resume(),
+                Undo::RevivePooler(pooler) => {
+                    self.stage.poolers[pooler].revive();
+                }
                 Undo::ResumePooler(pooler) => {
                     // KILL stops one database, PAUSE all; the other command is refused.
                     if let Some(console) = console(&self.stage.poolers[pooler]) {
@@ -346,7 +377,7 @@ impl Fault {
     const fn needs_a_pooler(self) -> bool {
         matches!(
             self,
-            Self::CutPooler | Self::Reconnect | Self::Pause | Self::OtherPooler
+            Self::CutPooler | Self::Reconnect | Self::Pause | Self::OtherPooler | Self::KillPooler
         )
     }
 }

@@ -299,7 +299,8 @@ impl Maker<'_> {
         }
         self.partitioned += 1;
         let parent = format!("p{}", self.partitioned);
-        let mut text = format!("CREATE TABLE {parent} (id int NOT NULL) PARTITION BY RANGE (id);\n");
+        let mut text =
+            format!("CREATE TABLE {parent} (id int NOT NULL) PARTITION BY RANGE (id);\n");
         for part in 0..2 {
             let partition = format!("{parent}_{part}");
             text.push_str(&format!(

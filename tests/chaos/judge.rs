@@ -63,7 +63,9 @@ pub(crate) fn faults_of(database: &Database<'_>, made: &Made, calm: &Picture) ->
     let session = database.session();
     let (version, table) = history(made);
     let rows: Vec<String> = session
-        .query(&format!("SELECT {version} FROM {table} ORDER BY {version}::int"))
+        .query(&format!(
+            "SELECT {version} FROM {table} ORDER BY {version}::int"
+        ))
         .concat();
     if rows != expected(made) {
         wrong.push(format!("the history has {rows:?}"));
@@ -131,7 +133,9 @@ fn the_judge_sees_what_is_wrong() {
     let server = Server::debian();
     let made = make(&mut Choice::new(1), Link::Pooled);
     let right = server.database();
-    Schemagate::migrate(&right, &made.folder).run().assert_code(0);
+    Schemagate::migrate(&right, &made.folder)
+        .run()
+        .assert_code(0);
     let calm = picture(&right);
     assert_eq!(faults_of(&right, &made, &calm), Vec::<String>::new());
     let (_, history) = history(&made);

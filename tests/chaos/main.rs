@@ -13,7 +13,11 @@
 /// What the integration tests stand on, at the path that its macros name.
 #[path = "../it"]
 mod it {
-    #[allow(dead_code, unused_imports, reason = "the other test binary uses the rest")]
+    #[allow(
+        dead_code,
+        unused_imports,
+        reason = "the other test binary uses the rest"
+    )]
     pub(crate) mod harness;
 }
 use it::harness;

@@ -137,6 +137,7 @@ impl<'a> Round<'a> {
         let mut last = Instant::now();
         while self.workers.iter().any(|worker| worker.done.is_none()) {
             self.undo(false);
+            self.look_after_poolers();
             self.look_after_workers();
             if !self.wrong.is_empty() {
                 break;
@@ -150,8 +151,9 @@ impl<'a> Round<'a> {
                 last = Instant::now();
             }
             if last.elapsed() > PEACE {
-                self.wrong
-                    .push(format!("the workers are not done {PEACE:?} after the last fault"));
+                self.wrong.push(format!(
+                    "the workers are not done {PEACE:?} after the last fault"
+                ));
                 break;
             }
             thread::sleep(Duration::from_millis(3));
@@ -202,8 +204,9 @@ impl<'a> Round<'a> {
             _ => true,
         } || outcome.stderr.contains("panicked");
         if lie {
-            self.wrong
-                .push(format!("worker {at} ended with {code}, which is not true\n{outcome}"));
+            self.wrong.push(format!(
+                "worker {at} ended with {code}, which is not true\n{outcome}"
+            ));
         }
     }
 
@@ -278,7 +281,8 @@ impl<'a> Round<'a> {
         for at in 0..WORKERS {
             if let Some(running) = self.workers[at].running.take() {
                 running.signal("KILL");
-                self.kept.log(format!("worker {at}, not ended\n{}", running.wait()));
+                self.kept
+                    .log(format!("worker {at}, not ended\n{}", running.wait()));
             }
         }
         let journal = self.database.session().query(

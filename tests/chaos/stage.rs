@@ -41,6 +41,7 @@ impl Stage {
             proxy.resume();
         }
         for pooler in &self.poolers {
+            pooler.revive();
             // Refused where nothing was paused.
             let _ = console(pooler).map(|console| console.try_query("RESUME"));
         }

@@ -14,7 +14,7 @@ pub(crate) struct Tally {
 }
 
 /// Every kind of fault that a run must have seen.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "SIGKILL",
     "pg_terminate_backend",
     "restart, fast",
@@ -29,6 +29,7 @@ const KINDS: [&str; 14] = [
     "pooler RECONNECT",
     "pooler PAUSE",
     "other pooler",
+    "pooler killed",
 ];
 
 impl Tally {

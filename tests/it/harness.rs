@@ -25,7 +25,7 @@ pub(crate) use folder::{Folder, fixture};
 pub(crate) use peers::Drizzle;
 pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Database, Server, Stop};
-pub(crate) use proxy::{Moment, Proxy};
+pub(crate) use proxy::Proxy;
 pub(crate) use pushgateway::{Pushgateway, assert_promtool_accepts};
 pub(crate) use receiver::{Receiver, Reply};
 pub(crate) use session::Session;

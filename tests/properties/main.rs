@@ -80,6 +80,13 @@ fn row(format: Format, order: i64, number: u8, text: Text) -> Applied {
     }
 }
 
+/// One of the values that a setting may have.
+fn any_of<T: Copy + std::fmt::Debug + 'static>(
+    all: &'static [(&'static str, T)],
+) -> impl Strategy<Value = T> {
+    prop::sample::select(all).prop_map(|(_, value)| value)
+}
+
 fn policies(versions: Vec<String>) -> impl Strategy<Value = Policy> {
     let target = if versions.is_empty() {
         Just(None).boxed()
@@ -88,10 +95,10 @@ fn policies(versions: Vec<String>) -> impl Strategy<Value = Policy> {
     };
     (
         target,
-        prop::sample::select(Phase::ALL),
-        prop::sample::select(OutOfOrder::ALL),
-        prop::sample::select(ChecksumPolicy::ALL),
-        prop::sample::select(AheadPolicy::ALL),
+        any_of(Phase::ALL),
+        any_of(OutOfOrder::ALL),
+        any_of(ChecksumPolicy::ALL),
+        any_of(AheadPolicy::ALL),
         any::<bool>(),
     )
         .prop_map(
@@ -107,7 +114,8 @@ fn policies(versions: Vec<String>) -> impl Strategy<Value = Policy> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let format = prop::sample::select(&[Format::Sql, Format::DrizzleClassic, Format::DrizzleV1][..]);
+    let format =
+        prop::sample::select(&[Format::Sql, Format::DrizzleClassic, Format::DrizzleV1][..]);
     let files = prop::collection::btree_map(1..=VERSIONS, prop::bool::weighted(0.15), 0..8);
     let text = prop_oneof![
         8 => Just(Text::Same),
@@ -147,7 +155,13 @@ impl Case {
             Format::DrizzleClassic => Shape::Classic,
             Format::DrizzleV1 => Shape::V1,
         };
-        reconcile(self.format, &self.migrations, self.rows.clone(), Some(shape)).unwrap()
+        reconcile(
+            self.format,
+            &self.migrations,
+            self.rows.clone(),
+            Some(shape),
+        )
+        .unwrap()
     }
 
     fn plan(&self) -> (Matched, Plan) {
@@ -177,7 +191,9 @@ impl Case {
 
     fn told(&self, plan: &Plan, index: usize) -> bool {
         let version = &self.migrations[index].version;
-        plan.warnings.iter().any(|warning| warning.contains(version.as_str()))
+        plan.warnings
+            .iter()
+            .any(|warning| warning.contains(version.as_str()))
     }
 }
 
@@ -185,13 +201,20 @@ impl Case {
 /// by the name. <https://github.com/drizzle-team/drizzle-orm/blob/main/drizzle-orm/src/pg-core/dialect.ts>
 fn drizzle_would_run(case: &Case) -> Vec<usize> {
     let newest = case.rows.iter().filter_map(|row| row.created_at).max();
-    let names: BTreeSet<&str> = case.rows.iter().filter_map(|row| row.version.as_deref()).collect();
+    let names: BTreeSet<&str> = case
+        .rows
+        .iter()
+        .filter_map(|row| row.version.as_deref())
+        .collect();
     let runs = |migration: &Migration| match case.format {
         Format::DrizzleClassic => newest.is_none_or(|newest| newest < migration.created_at),
         _ => !names.contains(migration.version.as_str()),
     };
     let indexes = case.migrations.iter().enumerate();
-    indexes.filter(|(_, m)| runs(m)).map(|(index, _)| index).collect()
+    indexes
+        .filter(|(_, m)| runs(m))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 proptest! {

@@ -18,7 +18,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         Err(issues) => {
             assert!(!issues.is_empty());
             for issue in issues {
-                assert!(issue.line as usize <= text.lines().count().max(1), "{issue}");
+                assert!(
+                    issue.line as usize <= text.lines().count().max(1),
+                    "{issue}"
+                );
                 assert!(!issue.message.is_empty());
             }
         }

@@ -54,7 +54,11 @@ fn journal(folder: &Path, data: &[u8]) {
     fs::create_dir_all(folder.join("meta")).expect("a folder");
     fs::write(folder.join("meta/_journal.json"), data).expect("a file");
     for name in ["0000_a.sql", "0001_b.sql"] {
-        fs::write(folder.join(name), "SELECT 1;\n--> statement-breakpoint\nSELECT 2;").expect("a file");
+        fs::write(
+            folder.join(name),
+            "SELECT 1;\n--> statement-breakpoint\nSELECT 2;",
+        )
+        .expect("a file");
     }
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(entries) = drizzle::parse_journal(text)
@@ -71,12 +75,16 @@ fn files(folder: &Path, data: &[u8]) {
     };
     let mut parts = text.split("\n=\n");
     while let (Some(name), text) = (parts.next(), parts.next()) {
-        let safe = name.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+        let safe = name
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..");
         if !safe || name.contains('\0') || name.len() > 200 {
             continue;
         }
         let path = folder.join(name);
-        let made = path.parent().is_some_and(|parent| fs::create_dir_all(parent).is_ok());
+        let made = path
+            .parent()
+            .is_some_and(|parent| fs::create_dir_all(parent).is_ok());
         if made {
             let _ = fs::write(path, text.unwrap_or_default());
         }
@@ -84,7 +92,11 @@ fn files(folder: &Path, data: &[u8]) {
 }
 
 fn load(path: &Path) {
-    for format in [FormatSetting::Auto, FormatSetting::Sql, FormatSetting::Drizzle] {
+    for format in [
+        FormatSetting::Auto,
+        FormatSetting::Sql,
+        FormatSetting::Drizzle,
+    ] {
         let params = Params {
             dir: path.to_owned(),
             format,
@@ -92,11 +104,21 @@ fn load(path: &Path) {
         };
         match source::load(&params) {
             Ok(source) => {
-                assert!(!source.migrations.is_empty(), "an empty folder opens the gate");
-                let paths: BTreeSet<&str> = source.migrations.iter().map(|m| m.path.as_str()).collect();
-                assert_eq!(paths.len(), source.migrations.len(), "one file, two migrations");
+                assert!(
+                    !source.migrations.is_empty(),
+                    "an empty folder opens the gate"
+                );
+                let paths: BTreeSet<&str> =
+                    source.migrations.iter().map(|m| m.path.as_str()).collect();
+                assert_eq!(
+                    paths.len(),
+                    source.migrations.len(),
+                    "one file, two migrations"
+                );
                 for migration in &source.migrations {
-                    source.read(migration).expect("what was read can be read again");
+                    source
+                        .read(migration)
+                        .expect("what was read can be read again");
                 }
             }
             Err(error) => assert!(!error.problems.is_empty() && !error.help().is_empty()),

@@ -26,13 +26,27 @@ fuzz_target!(|data: &[u8]| {
     // Nothing, where nothing whole was asked; else a status that the contract knows.
     if !answer.is_empty() {
         let head = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
-        let known = ["200", "400", "404", "405", "408", "413", "414", "431", "501", "503", "505"];
-        let status = head.strip_prefix("HTTP/1.1 ").or(head.strip_prefix("HTTP/1.0 "));
-        assert!(status.is_some_and(|status| known.contains(&status)), "{head}");
+        let known = [
+            "200", "400", "404", "405", "408", "413", "414", "431", "501", "503", "505",
+        ];
+        let status = head
+            .strip_prefix("HTTP/1.1 ")
+            .or(head.strip_prefix("HTTP/1.0 "));
+        assert!(
+            status.is_some_and(|status| known.contains(&status)),
+            "{head}"
+        );
     }
     // It goes on serving others.
-    let alive = exchange(address, b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(alive.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&alive));
+    let alive = exchange(
+        address,
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert!(
+        alive.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&alive)
+    );
 });
 
 fn site() -> Site {

@@ -4,7 +4,12 @@
 use std::ffi::OsString;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use schemagate::{cli, config::{Config, Vars}, connect, http::Target};
+use schemagate::{
+    cli,
+    config::{Config, Vars},
+    connect,
+    http::Target,
+};
 
 /// The password, which no other part of an input is likely to contain.
 const SECRET: &str = "Zq7-hunter2-Xw9";
@@ -18,7 +23,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     if text.contains("hunter2") {
         return Corpus::Reject;
     }
-    let mut env = vec![("SCHEMAGATE_DATABASE_URL".to_owned(), format!("postgres://user:{SECRET}@{tail}"))];
+    let mut env = vec![(
+        "SCHEMAGATE_DATABASE_URL".to_owned(),
+        format!("postgres://user:{SECRET}@{tail}"),
+    )];
     for line in lines {
         // A file is the machine's, not the input's.
         if let Some((name, value)) = line.split_once('=')
@@ -30,7 +38,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         }
     }
     let os = |env: &[(String, String)]| -> Vec<(OsString, OsString)> {
-        env.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        env.iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
     };
     let vars = Vars::new(os(&env));
     silent(&format!("{vars:?}"));
@@ -38,7 +48,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         Ok(config) => silent(&format!("{config:?}")),
         Err(problems) => {
             assert!(!problems.is_empty());
-            problems.iter().for_each(|problem| silent(&problem.to_string()));
+            problems
+                .iter()
+                .for_each(|problem| silent(&problem.to_string()));
         }
     }
     url(&vars);
@@ -65,7 +77,9 @@ fn url(vars: &Vars) {
         }
         Err(problems) => {
             assert!(!problems.is_empty());
-            problems.iter().for_each(|problem| silent(&problem.to_string()));
+            problems
+                .iter()
+                .for_each(|problem| silent(&problem.to_string()));
         }
     }
 }

@@ -36,8 +36,24 @@ fuzz_target!(|data: &[u8]| -> Corpus {
 fn is_plain(text: &str) -> bool {
     let lower = text.to_lowercase();
     let others = [
-        "\\", "copy", "schemagate", "standard_conforming", "encoding", "names", "\0", "\u{feff}", "savepoint", "release",
-        "rollback", "abort", "prepare", "commit", "begin", "-->", "set", "backslash",
+        "\\",
+        "copy",
+        "schemagate",
+        "standard_conforming",
+        "encoding",
+        "names",
+        "\0",
+        "\u{feff}",
+        "savepoint",
+        "release",
+        "rollback",
+        "abort",
+        "prepare",
+        "commit",
+        "begin",
+        "-->",
+        "set",
+        "backslash",
     ];
     !others.iter().any(|word| lower.contains(word))
 }
@@ -111,8 +127,9 @@ fn place(token: &ScanToken) -> (usize, usize) {
 
 /// A statement begins and ends at tokens of the scanner, and no token lies outside of all but a `;`.
 fn beside_the_scanner(text: &str, ours: &[Range<usize>], tokens: &[ScanToken]) {
-    let is_comment =
-        |token: &&ScanToken| [Token::SqlComment as i32, Token::CComment as i32].contains(&token.token);
+    let is_comment = |token: &&ScanToken| {
+        [Token::SqlComment as i32, Token::CComment as i32].contains(&token.token)
+    };
     let mut ours = ours.iter().peekable();
     for token in tokens.iter().filter(|token| !is_comment(token)) {
         let (start, end) = place(token);
@@ -122,7 +139,10 @@ fn beside_the_scanner(text: &str, ours: &[Range<usize>], tokens: &[ScanToken]) {
         let written = text.get(start..end).unwrap_or_default();
         match ours.peek() {
             Some(range) if range.start <= start => {
-                assert!(end <= range.end, "{written:?} is cut by {range:?} in {text:?}");
+                assert!(
+                    end <= range.end,
+                    "{written:?} is cut by {range:?} in {text:?}"
+                );
             }
             _ => assert_eq!(written, ";", "at {start} of {text:?}"),
         }

@@ -71,10 +71,9 @@ impl Proxy {
                 if shared.refusing.load(Ordering::Relaxed) {
                     continue;
                 }
-                if let Ok(server) = TcpStream::connect((
-                    "127.0.0.1",
-                    shared.target.load(Ordering::Relaxed),
-                )) {
+                if let Ok(server) =
+                    TcpStream::connect(("127.0.0.1", shared.target.load(Ordering::Relaxed)))
+                {
                     join(client, server, &shared);
                 }
             }
@@ -257,7 +256,12 @@ fn join(client: TcpStream, server: TcpStream, link: &Arc<Link>) {
 
 /// Two threads for one direction: one stamps what arrives, the other passes it on in time, so that a delay does not
 /// also limit how much is under way.
-fn forward(from: TcpStream, to: TcpStream, pair: &Arc<Pair>, passes: fn(&Arc<Pair>, &[u8]) -> bool) {
+fn forward(
+    from: TcpStream,
+    to: TcpStream,
+    pair: &Arc<Pair>,
+    passes: fn(&Arc<Pair>, &[u8]) -> bool,
+) {
     let (sender, receiver) = channel();
     let (reading, writing) = (Arc::clone(pair), Arc::clone(&pair.link));
     thread::spawn(move || read(from, &sender, &reading, passes));
