@@ -26,7 +26,7 @@ test: setup ## Run every test against real servers and the real other tools
 CHAOS_SEED ?= random
 CHAOS_FAULTS ?= 3000
 chaos: setup ## Break everything at random moments, long (CHAOS_SEED, CHAOS_FAULTS)
-	CHAOS_SEED=$(CHAOS_SEED) CHAOS_FAULTS=$(CHAOS_FAULTS) cargo test --locked --test chaos -- --nocapture
+	$(if $(CHAOS_KEEP),CHAOS_KEEP=1) CHAOS_SEED=$(CHAOS_SEED) CHAOS_FAULTS=$(CHAOS_FAULTS) cargo test --locked --test chaos -- --nocapture
 
 FUZZ_SECONDS ?= 300
 fuzz: ## Feed every parser what nobody would write (FUZZ_SECONDS for each)

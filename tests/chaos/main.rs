@@ -25,6 +25,7 @@ use it::harness;
 mod choice;
 mod fault;
 mod folder;
+mod found;
 mod judge;
 mod kept;
 mod round;

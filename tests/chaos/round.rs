@@ -1,5 +1,6 @@
 //! One round: a folder, four workers, faults, and then peace until every worker has ended with 0.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -123,6 +124,9 @@ impl<'a> Round<'a> {
         }
         if self.wrong.is_empty() {
             self.tally.round(self.made.versions.len());
+            if std::env::var_os("CHAOS_KEEP").is_some() {
+                self.keep();
+            }
             return Ok(self.tally);
         }
         Err(self.report())
@@ -278,6 +282,17 @@ impl<'a> Round<'a> {
     }
 
     fn report(mut self) -> String {
+        let dir = self.keep();
+        format!(
+            "seed {0} failed; replay it with `make chaos CHAOS_SEED={0} CHAOS_FAULTS=10`; folder, logs and what happened \
+             are kept in {1}\n{2}",
+            self.seed,
+            dir.display(),
+            self.wrong.join("\n\n")
+        )
+    }
+
+    fn keep(&mut self) -> PathBuf {
         for at in 0..WORKERS {
             if let Some(running) = self.workers[at].running.take() {
                 running.signal("KILL");
@@ -285,9 +300,10 @@ impl<'a> Round<'a> {
                     .log(format!("worker {at}, not ended\n{}", running.wait()));
             }
         }
-        let journal = self.database.session().query(
+        let journal = self.database.session().try_query(
             "SELECT id, at, left(run::text, 8), event, version, statement, detail FROM schemagate.journal ORDER BY id",
         );
+        let journal = journal.unwrap_or_default();
         let journal = journal.iter().map(|row| row.join("  ") + "\n").collect();
         let files = [
             ("wrong", self.wrong.join("\n\n")),
@@ -296,14 +312,7 @@ impl<'a> Round<'a> {
             ("pooler-0", self.stage.poolers[0].log()),
             ("pooler-1", self.stage.poolers[1].log()),
         ];
-        let dir = self.kept.write(self.seed, self.made.folder.path(), &files);
-        format!(
-            "seed {0} failed; replay it with `make chaos CHAOS_SEED={0} CHAOS_FAULTS=10`; folder, logs and what happened \
-             are kept in {1}\n{2}",
-            self.seed,
-            dir.display(),
-            self.wrong.join("\n\n")
-        )
+        self.kept.write(self.seed, self.made.folder.path(), &files)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Migrations in pieces: what runs outside a transaction, fails there, and is taken up again.
 
-use crate::harness::{Database, Folder, PgBouncer, Schemagate, Server, eventually};
+use crate::harness::{Database, Folder, PgBouncer, Schemagate, Server};
 
 /// A concurrent build of a unique index on a table with duplicates.
 fn duplicates() -> Folder {
@@ -237,45 +237,4 @@ fn baselines_at_once_mark_once() {
         database.value("SELECT count(*) FROM drizzle.__drizzle_migrations"),
         "1"
     );
-}
-
-/// A rebuild of a table's indexes rebuilds those of its partitions and of their TOAST tables too.
-#[test]
-fn an_interrupted_rebuild_leaves_no_invalid_index_anywhere() {
-    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
-    for (table, left) in [
-        ("CREATE TABLE t (id int PRIMARY KEY, note text);", "2"),
-        (
-            "CREATE TABLE t (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
-             CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);",
-            "2",
-        ),
-    ] {
-        let database = Server::debian().database();
-        let folder = Folder::sql(&[
-            ("0001_t.sql", table),
-            ("0002_rebuild.sql", "REINDEX TABLE CONCURRENTLY t;"),
-        ]);
-        let migrate = Schemagate::migrate(&database, &folder);
-        migrate
-            .clone()
-            .env("SCHEMAGATE_TARGET", "0001")
-            .run()
-            .assert_code(0);
-        // The rebuild waits for this, with both new indexes there.
-        let writer = database.session();
-        writer.query("BEGIN; INSERT INTO t VALUES (1, 'a')");
-        let running = migrate.spawn();
-        let backend = database.schemagate_runs("REINDEX TABLE");
-        eventually!(database.value(invalid) == left, "the new indexes are there");
-        running.signal("KILL");
-        running.wait();
-        database.query(&format!("SELECT pg_terminate_backend({backend})"));
-        drop(writer);
-        migrate
-            .run()
-            .assert_code(0)
-            .assert_says("invalid leftover of an interrupted REINDEX CONCURRENTLY");
-        assert_eq!(database.value(invalid), "0", "{table}");
-    }
 }
