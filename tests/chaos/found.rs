@@ -6,13 +6,10 @@ use crate::harness::{Folder, Schemagate, Server, eventually};
 #[test]
 fn an_interrupted_rebuild_leaves_no_invalid_index_anywhere() {
     let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
-    for (table, busy) in [
-        ("CREATE TABLE t (id int PRIMARY KEY, note text);", "t"),
-        (
-            "CREATE TABLE t (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
-             CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);",
-            "t1",
-        ),
+    for table in [
+        "CREATE TABLE t (id int PRIMARY KEY, note text);",
+        "CREATE TABLE t (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
+         CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);",
     ] {
         let database = Server::debian().database();
         let folder = Folder::sql(&[
@@ -25,16 +22,16 @@ fn an_interrupted_rebuild_leaves_no_invalid_index_anywhere() {
             .env("SCHEMAGATE_TARGET", "0001")
             .run()
             .assert_code(0);
-        // The rebuild waits for this, with both new indexes there.
-        let writer = database.session();
-        writer.query(&format!("BEGIN; INSERT INTO {busy} VALUES (1, 'a')"));
+        // The rebuild waits for this snapshot when both new indexes are there.
+        let reader = database.session();
+        reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
         let running = migrate.spawn();
         let backend = database.schemagate_runs("REINDEX TABLE");
         eventually!(database.value(invalid) == "2", "the new indexes are there");
         running.signal("KILL");
         running.wait();
         database.query(&format!("SELECT pg_terminate_backend({backend})"));
-        drop(writer);
+        drop(reader);
         migrate
             .run()
             .assert_code(0)
