@@ -9,19 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use schemagate::metrics::Metrics;
-use schemagate::progress::{Machine, Progress};
-use schemagate::serve::{self, Server};
+use schemagate::progress::Machine;
+use schemagate::serve;
 use tokio::sync::watch;
 
-struct Site {
-    server: Server,
-    /// Held, so that the work is alive.
-    _progress: watch::Sender<Arc<Progress>>,
-}
-
 fuzz_target!(|data: &[u8]| {
-    static SITE: OnceLock<Site> = OnceLock::new();
-    let address = SITE.get_or_init(site).server.local_addr();
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    let address = *ADDRESS.get_or_init(serve_for_ever);
     let answer = exchange(address, data);
     // Nothing, where nothing whole was asked; else a status that the contract knows.
     if !answer.is_empty() {
@@ -49,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
     );
 });
 
-fn site() -> Site {
+/// Serves until the process ends, and tells where.
+fn serve_for_ever() -> SocketAddr {
     let listener = serve::bind(&serve::Params {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         detail_for_all: true,
@@ -58,10 +53,11 @@ fn site() -> Site {
     let machine = Machine::new(Timestamp::UNIX_EPOCH);
     let (progress, receiver) = watch::channel(Arc::new(machine.progress().clone()));
     let metrics = Metrics::new().expect("metrics");
-    Site {
-        server: serve::start(listener, receiver, metrics).expect("the endpoints"),
-        _progress: progress,
-    }
+    let server = serve::start(listener, receiver, metrics).expect("the endpoints");
+    let address = server.local_addr();
+    // Dropped, they would end.
+    std::mem::forget((server, progress));
+    address
 }
 
 fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
