@@ -261,15 +261,14 @@ impl Maker<'_> {
     }
 
     fn own_commits(&mut self) -> String {
-        let count = self.choice.number(1..=3);
-        (0..count)
-            .map(|_| {
-                let inner = self.plain_statements(1);
-                let sleep = self.sleep(150);
-                let commit = *self.choice.one(&["COMMIT", "END", "COMMIT AND NO CHAIN"]);
-                format!("BEGIN;\n{inner}{sleep}{commit};\n")
-            })
-            .collect()
+        let mut text = String::new();
+        for _ in 0..self.choice.number(1..=3) {
+            let inner = self.plain_statements(1);
+            let sleep = self.sleep(150);
+            let commit = *self.choice.one(&["COMMIT", "END", "COMMIT AND NO CHAIN"]);
+            text += &["BEGIN;\n", &inner, &sleep, commit, ";\n"].concat();
+        }
+        text
     }
 
     /// Several statements, some of which PostgreSQL would take in a transaction.
@@ -303,12 +302,13 @@ impl Maker<'_> {
             format!("CREATE TABLE {parent} (id int NOT NULL) PARTITION BY RANGE (id);\n");
         for part in 0..2 {
             let partition = format!("{parent}_{part}");
-            text.push_str(&format!(
+            let created = format!(
                 "CREATE TABLE {partition} PARTITION OF {parent} FOR VALUES FROM ({}) TO ({});\n\
                  INSERT INTO {parent} SELECT generate_series({0}, {0} + 99);\n",
                 part * 100,
                 part * 100 + 100
-            ));
+            );
+            text += &created;
             self.attached.push(partition);
         }
         text + &self.note()

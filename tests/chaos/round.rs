@@ -200,10 +200,9 @@ impl<'a> Round<'a> {
             worker.done = Some(now);
         }
         let lie = match code {
-            0 => false,
             137 => !killed,
             // Not reached in time, no lock in time, lost for good: the next worker tries again.
-            3 | 4 | 10 => false,
+            0 | 3 | 4 | 10 => false,
             6 => !self.clear_dirty(outcome),
             _ => true,
         } || outcome.stderr.contains("panicked");
