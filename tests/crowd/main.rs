@@ -18,7 +18,7 @@ use it::harness;
 //mod foreign;
 //mod ghosts;
 mod herd;
-//mod peers;
+mod peers;
 mod pod;
 //mod power;
 
