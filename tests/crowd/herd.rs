@@ -212,7 +212,10 @@ fn a_thousand_migrate_through_a_hundred_connections() {
     assert_each_once(&database);
     assert_waiters_hold_nothing(&between(&samples, queued, opened));
     assert!(paused <= 2 * LONGEST_PAUSE, "two backoff steps");
-    assert!(behind <= 2 * LONGEST_PAUSE + SLACK, "two backoff steps and slack");
+    assert!(
+        behind <= 2 * LONGEST_PAUSE + SLACK,
+        "two backoff steps and slack"
+    );
 }
 
 #[test]
@@ -237,11 +240,14 @@ fn two_hundred_sidecars_migrate_and_two_hundred_wait_for_the_schema() {
         let mut waiters = Pods::start(WAITERS, || wait.command());
         let waiting = || {
             waiters.that_say("waiting for the schema") == WAITERS
-                && sidecars.iter().all(|sidecar| {
-                    ["waiting_for_lock", "migrating"].contains(&&*sidecar.state())
-                })
+                && sidecars
+                    .iter()
+                    .all(|sidecar| ["waiting_for_lock", "migrating"].contains(&&*sidecar.state()))
         };
-        assert!(becomes_true_within(Duration::from_mins(2), waiting), "all wait");
+        assert!(
+            becomes_true_within(Duration::from_mins(2), waiting),
+            "all wait"
+        );
         let queued = began.elapsed();
         thread::sleep(QUEUED);
         let opened = began.elapsed();
@@ -263,7 +269,10 @@ fn two_hundred_sidecars_migrate_and_two_hundred_wait_for_the_schema() {
         over_time(&samples)
     );
     waiters.assert_all_ended_well();
-    assert!(behind <= 2 * LONGEST_PAUSE_OF_A_WATCHER + SLACK, "two backoff steps and slack");
+    assert!(
+        behind <= 2 * LONGEST_PAUSE_OF_A_WATCHER + SLACK,
+        "two backoff steps and slack"
+    );
     assert_each_once(&database);
     assert_waiters_hold_nothing(&between(&samples, queued, opened));
     for sidecar in &sidecars {

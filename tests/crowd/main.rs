@@ -16,11 +16,11 @@ use it::harness;
 
 //mod failover;
 //mod foreign;
-//mod ghosts;
+mod ghosts;
 mod herd;
 mod peers;
 mod pod;
-//mod power;
+mod power;
 
 /// A line that is seen also when the test passes: the test runner keeps only what goes through its own macros.
 macro_rules! tell {

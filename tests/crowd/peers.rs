@@ -44,7 +44,12 @@ fn herd(server: &Server, name: &str, count: usize, call: impl Fn(&str) -> Comman
         came.repeated,
         over_time(&samples)
     );
-    assert_ne!(ran[1], "0", "{name} runs nothing:\n{}", pods.iter().next().expect("a pod"));
+    assert_ne!(
+        ran[1],
+        "0",
+        "{name} runs nothing:\n{}",
+        pods.iter().next().expect("a pod")
+    );
     came
 }
 
@@ -53,7 +58,10 @@ fn for_dbmate(folder: &Folder) -> Folder {
     let copy = Folder::empty();
     for name in folder.names() {
         let text = std::fs::read_to_string(folder.path().join(&name)).expect("a migration");
-        copy.write(&name, format!("-- migrate:up\n{text}-- migrate:down\n").as_bytes());
+        copy.write(
+            &name,
+            format!("-- migrate:up\n{text}-- migrate:down\n").as_bytes(),
+        );
     }
     copy
 }

@@ -22,6 +22,11 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// `mode` is `transaction` or `session`; `pool_size` the number of server connections for a database.
     pub(crate) fn start(server: &Server, mode: &str, pool_size: u32) -> Self {
+        Self::start_at("127.0.0.1", server, mode, pool_size)
+    }
+
+    /// The same at an address that 127.0.0.1 belongs to.
+    pub(crate) fn start_at(address: &str, server: &Server, mode: &str, pool_size: u32) -> Self {
         let program = Path::new("/usr/sbin/pgbouncer");
         assert!(program.exists(), "no PgBouncer: run `make setup`");
         let dir = scratch::new_dir("bouncer");
@@ -29,7 +34,7 @@ impl PgBouncer {
         fs::write(dir.join("users"), "\"postgres\" \"\"\n").expect("users");
         fs::write(
             dir.join("ini"),
-            configuration(&dir, port, server.port(), mode, pool_size),
+            configuration(&dir, (address, port), server.port(), mode, pool_size),
         )
         .expect("ini");
         give_to_server_user(&dir);
@@ -52,7 +57,11 @@ impl PgBouncer {
     }
 
     pub(crate) fn url(&self, database: &Database<'_>) -> String {
-        database.url_at(self.port)
+        database.url_at(self.port())
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn log(&self) -> String {
@@ -72,13 +81,19 @@ impl Drop for PgBouncer {
     }
 }
 
-fn configuration(dir: &Path, port: u16, server_port: u16, mode: &str, pool_size: u32) -> String {
+fn configuration(
+    dir: &Path,
+    (address, port): (&str, u16),
+    server_port: u16,
+    mode: &str,
+    pool_size: u32,
+) -> String {
     let dir = dir.display();
     format!(
         "[databases]
 * = host=127.0.0.1 port={server_port}
 [pgbouncer]
-listen_addr = 127.0.0.1
+listen_addr = {address}
 listen_port = {port}
 unix_socket_dir =
 auth_type = trust
