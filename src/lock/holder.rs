@@ -5,14 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    lock::{IDLE_LIMIT, LockKeys},
-    sql::excerpt,
-    wire::Row,
-};
+use crate::{lock::LockKeys, sql::excerpt, wire::Row};
 
 /// A heartbeat older than this is no heartbeat: see [`crate::lock::HEARTBEAT`].
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a `COPY` may stand still: with two pauses of a waiter the lock is free within 30 s.
+pub const STALL_LIMIT: Duration = Duration::from_secs(15);
 
 /// The session that holds one of the keys, as far as this role may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub struct Holder {
 /// Notices a holder that waits for the data of its `COPY` and gets none.
 ///
 /// No timeout of the server ends that: it is neither idle nor without a client, whose kernel answers while the client is
-/// stopped. So whoever waits for the lock watches, as long as the server would bear with an idle session.
+/// stopped. So whoever waits for the lock watches.
 #[derive(Debug, Default)]
 pub struct Stall(Option<(i32, i64, Instant)>);
 
@@ -207,7 +206,7 @@ impl fmt::Display for Holder {
 // === impl Stall ===
 
 impl Stall {
-    /// Notes what a look has shown. True for one of our own sessions that has read nothing for [`IDLE_LIMIT`].
+    /// Notes what a look has shown. True for one of our own sessions that has read nothing for [`STALL_LIMIT`].
     pub fn is_over(&mut self, holder: Option<&Holder>, now: Instant) -> bool {
         let ours = holder.filter(|holder| holder.is_ours());
         let Some((pid, bytes)) = ours.and_then(|holder| Some((holder.pid, holder.reads?))) else {
@@ -216,7 +215,7 @@ impl Stall {
         };
         match self.0 {
             Some((before, read, since)) if (before, read) == (pid, bytes) => {
-                now.duration_since(since) >= IDLE_LIMIT
+                now.duration_since(since) > STALL_LIMIT
             }
             _ => {
                 self.0 = Some((pid, bytes, now));
@@ -349,10 +348,10 @@ mod tests {
         };
         let mut stall = Stall::default();
         assert!(!stall.is_over(Some(&reads(Some(1))), at(0)));
-        assert!(!stall.is_over(Some(&reads(Some(1))), at(19)));
+        assert!(!stall.is_over(Some(&reads(Some(1))), at(15)));
         assert!(!stall.is_over(Some(&reads(Some(2))), at(20)), "it read on");
-        assert!(!stall.is_over(Some(&reads(Some(2))), at(39)));
-        assert!(stall.is_over(Some(&reads(Some(2))), at(40)));
+        assert!(!stall.is_over(Some(&reads(Some(2))), at(35)));
+        assert!(stall.is_over(Some(&reads(Some(2))), at(36)));
         assert!(!stall.is_over(Some(&reads(None)), at(41)), "it works");
         assert!(!stall.is_over(Some(&reads(Some(2))), at(60)));
         assert!(!stall.is_over(None, at(90)));

@@ -6,7 +6,7 @@ use super::{Error, Event, Interrupted, Runner};
 use crate::{
     apply::SqlFailure,
     connect::{self, Session},
-    lock::{Holder, IDLE_LIMIT},
+    lock::{Holder, STALL_LIMIT},
     wire,
 };
 
@@ -54,7 +54,7 @@ impl Runner<'_> {
         );
         let warning = format!(
             "{holder} has the lock and has sent nothing of the data of its COPY for {} s, so its pod stands still: {outcome}",
-            IDLE_LIMIT.as_secs()
+            STALL_LIMIT.as_secs()
         );
         (self.on_event)(Event::Warning(&warning));
     }

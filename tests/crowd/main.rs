@@ -14,8 +14,8 @@ mod it {
 }
 use it::harness;
 
-//mod failover;
-//mod foreign;
+mod failover;
+mod foreign;
 mod ghosts;
 mod herd;
 mod peers;
