@@ -264,7 +264,8 @@ fn a_node_without_power() {
         return in_a_namespace("power::a_node_without_power");
     }
     let server = server();
-    let bouncer = PgBouncer::start_at("0.0.0.0", &server, "transaction", 10);
+    let bouncer =
+        PgBouncer::start_with(server.port(), "transaction", 10, "listen_addr = 0.0.0.0\n");
     let scene = |what, folder, runs, pooled, fate| Scene {
         what,
         folder,
