@@ -11,7 +11,7 @@ use std::time::Duration;
 pub mod holder;
 pub mod key;
 
-pub use holder::{Holder, Patience, command_label, label};
+pub use holder::{Holder, Patience, STALL_LIMIT, Stall, command_label, label};
 pub use key::LockKeys;
 
 /// The server ends a session that holds the lock idly after this time without a sign of life.

@@ -42,7 +42,7 @@ use crate::{
     connect::{self, Backoff, Canceller, Session, Wait},
     gate,
     history::{self, Snapshot, journal::Author},
-    lock::{Holder, LockKeys},
+    lock::{Holder, LockKeys, Stall},
     mend::Wish,
     migration::{Migration, RestorePoint, TransactionMode},
     plan::{Plan, Policy},
@@ -153,6 +153,7 @@ pub struct Runner<'a> {
     noted: Vec<usize>,
     pause: Backoff,
     queue: Queue,
+    stall: Stall,
 }
 
 /// How one attempt ended.
@@ -198,6 +199,7 @@ pub async fn run(
         noted: Vec::new(),
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
         queue: Queue::new(),
+        stall: Stall::default(),
     };
     // How much was done when the first request went out: a statement that ended well was not cancelled.
     let before = Cell::new(None);
@@ -283,6 +285,9 @@ impl Runner<'_> {
             First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
             First::Looked(Err(error)) => Err(Error::History(error)),
         };
+        if let Ok(Step::LockElsewhere { holder, .. }) = &outcome {
+            self.end_stalled(&session, holder.as_ref()).await;
+        }
         if !matches!(outcome, Err(Error::Apply(Failure::Connection(_)))) {
             session.close().await;
         }

@@ -19,6 +19,8 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(4);
 /// A cancel request can be lost in a pooler, or come before the statement: another is sent after this time. Each runs to
 /// its own end, because over a slow link with TLS it needs several round trips before the server reads it.
 const CANCEL_AGAIN: Duration = Duration::from_millis(300);
+/// How long the last request may take to reach its end when the work has ended already.
+const REST_LIMIT: Duration = Duration::from_millis(500);
 
 /// The two reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +141,14 @@ impl Stop {
             out = &mut work => return Guarded::Ended(out),
             cause = self.wait() => cause,
         };
-        let told = tokio::time::timeout(CANCEL_LIMIT, tell(work, &cancel)).await;
+        let mut requests = FuturesUnordered::new();
+        let telling = tell(work, &cancel, &mut requests);
+        let told = tokio::time::timeout(CANCEL_LIMIT, telling).await;
+        if matches!(told, Ok(Some(_))) {
+            // A pooler still passes the last one on, and minds it when its client goes away meanwhile.
+            let rest = async { while requests.next().await.is_some() {} };
+            let _ = tokio::time::timeout(REST_LIMIT, rest).await;
+        }
         match told {
             Ok(Some(out)) => Guarded::Told(out, cause),
             Ok(None) | Err(_) => Guarded::Dropped {
@@ -154,8 +163,8 @@ impl Stop {
 async fn tell<T, F: Future>(
     mut work: Pin<&mut impl Future<Output = T>>,
     cancel: &impl Fn() -> Option<F>,
+    requests: &mut FuturesUnordered<F>,
 ) -> Option<T> {
-    let mut requests = FuturesUnordered::new();
     requests.push(cancel()?);
     let mut again = interval(CANCEL_AGAIN);
     again.reset();

@@ -291,6 +291,8 @@ impl Frame {
                 ("tcp_keepalives_idle", "5".to_owned()),
                 ("tcp_keepalives_interval", "5".to_owned()),
                 ("tcp_keepalives_count", "3".to_owned()),
+                // Keepalives rest while sent data is not acknowledged: an answer that nobody takes.
+                ("tcp_user_timeout", milliseconds(Some(IDLE_LIMIT))),
             ]);
         }
         if self.checks_connection {

@@ -249,11 +249,19 @@ impl Canceller {
     /// cancelled is seen in the session only.
     ///
     /// `PgBouncer` 1.18 drops the request of a client that closes at once, so this one waits for the server to close, as
-    /// libpq does.
+    /// libpq does. One that closes a moment later, while the request is passed on, can bring the whole pooler down ("bad
+    /// client state"): so the request goes on by itself when nobody waits for it any longer.
     pub async fn cancel(&self) -> Result<(), Error> {
         let Some(key) = self.key else {
             return Err(Error::NoCancelKey);
         };
+        let canceller = self.clone();
+        let request = tokio::spawn(async move { canceller.request(key).await });
+        // It neither panics nor is aborted.
+        request.await.unwrap_or(Ok(()))
+    }
+
+    async fn request(&self, key: CancelKey) -> Result<(), Error> {
         let peer = &self.way.peer;
         let request = async {
             let mut stream = attempt::transport_for_cancel(&self.way).await?;

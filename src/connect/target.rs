@@ -268,6 +268,8 @@ fn socket(reader: &mut Reader<'_>) -> SocketSettings {
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds.into())),
     };
+    // Keepalives rest while sent data is not acknowledged.
+    const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
     SocketSettings {
         idle: seconds("keepalives_idle"),
         interval: seconds("keepalives_interval"),
@@ -279,13 +281,14 @@ fn socket(reader: &mut Reader<'_>) -> SocketSettings {
             Some(0) => None,
             some => some,
         },
-        user_timeout: reader
-            .number::<u64>(
-                "tcp_user_timeout",
-                "a number of milliseconds, 0 for the system's default",
-            )
-            .filter(|milliseconds| *milliseconds > 0)
-            .map(Duration::from_millis),
+        user_timeout: match reader.number::<u64>(
+            "tcp_user_timeout",
+            "a number of milliseconds, 0 for the system's default",
+        ) {
+            None => Some(UNACKNOWLEDGED),
+            Some(0) => None,
+            Some(milliseconds) => Some(Duration::from_millis(milliseconds)),
+        },
     }
 }
 

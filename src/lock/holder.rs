@@ -10,6 +10,9 @@ use crate::{lock::LockKeys, sql::excerpt, wire::Row};
 /// A heartbeat older than this is no heartbeat: see [`crate::lock::HEARTBEAT`].
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a `COPY` may stand still: with two pauses of a waiter the lock is free within 30 s.
+pub const STALL_LIMIT: Duration = Duration::from_secs(15);
+
 /// The session that holds one of the keys, as far as this role may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -29,7 +32,16 @@ pub struct Holder {
     pub waiting: bool,
     /// It holds locks that an idle session would not hold.
     pub busy: bool,
+    /// It waits for its client in the middle of a `COPY`, of which it has read so many bytes (14 and later).
+    pub reads: Option<i64>,
 }
+
+/// Notices a holder that waits for the data of its `COPY` and gets none.
+///
+/// No timeout of the server ends that: it is neither idle nor without a client, whose kernel answers while the client is
+/// stopped. So whoever waits for the lock watches.
+#[derive(Debug, Default)]
+pub struct Stall(Option<(i32, i64, Instant)>);
 
 /// How long a waiter goes on waiting.
 #[derive(Debug)]
@@ -56,13 +68,23 @@ impl Holder {
              pg_catalog.left(COALESCE(a.query, ''), 2000), \
              EXISTS (SELECT 1 FROM pg_catalog.pg_locks w WHERE w.pid = l.pid AND NOT w.granted), \
              EXISTS (SELECT 1 FROM pg_catalog.pg_locks w WHERE w.pid = l.pid AND w.granted \
-                     AND w.locktype NOT IN ('advisory', 'virtualxid')) \
+                     AND w.locktype NOT IN ('advisory', 'virtualxid')), {READS} \
              FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
              WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
              AND l.pid <> pg_catalog.pg_backend_pid() \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND ((l.classid::pg_catalog.int8 << 32) | l.objid::pg_catalog.int8) IN ({}, {}) LIMIT 1",
             keys.main, keys.second
+        )
+    }
+
+    /// One statement that ends the session of this holder if it still waits for the same byte.
+    pub fn end_sql(&self) -> String {
+        format!(
+            "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a \
+             WHERE a.pid = {} AND {READS} = {}",
+            self.pid,
+            self.reads.unwrap_or(-1)
         )
     }
 
@@ -94,6 +116,7 @@ impl Holder {
             query: text(5).unwrap_or_default(),
             waiting: flag(6),
             busy: flag(7),
+            reads: text(8).and_then(|bytes| bytes.parse().ok()),
         })
     }
 
@@ -127,6 +150,11 @@ impl Holder {
         }
     }
 }
+
+/// [`Holder::reads`] of a row `a` of `pg_stat_activity`. The view that has the bytes came with 14; its function is older.
+const READS: &str = "CASE WHEN a.state = 'active' AND a.wait_event = 'ClientRead' \
+    AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000 \
+    THEN (SELECT p.param1 FROM pg_catalog.pg_stat_get_progress_info('COPY') p WHERE p.pid = a.pid) END";
 
 /// How the labels of our messages begin.
 const MIGRATION: &str = "/* schemagate: ";
@@ -171,6 +199,28 @@ impl fmt::Display for Holder {
         match self.runs() {
             runs if runs.is_empty() => Ok(()),
             runs => write!(f, ", {runs}"),
+        }
+    }
+}
+
+// === impl Stall ===
+
+impl Stall {
+    /// Notes what a look has shown. True for one of our own sessions that has read nothing for [`STALL_LIMIT`].
+    pub fn is_over(&mut self, holder: Option<&Holder>, now: Instant) -> bool {
+        let ours = holder.filter(|holder| holder.is_ours());
+        let Some((pid, bytes)) = ours.and_then(|holder| Some((holder.pid, holder.reads?))) else {
+            self.0 = None;
+            return false;
+        };
+        match self.0 {
+            Some((before, read, since)) if (before, read) == (pid, bytes) => {
+                now.duration_since(since) > STALL_LIMIT
+            }
+            _ => {
+                self.0 = Some((pid, bytes, now));
+                false
+            }
         }
     }
 }
@@ -228,6 +278,7 @@ mod tests {
             query: String::new(),
             waiting,
             busy,
+            reads: None,
         }
     }
 
@@ -288,8 +339,31 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_stands_still_is_noticed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let reads = |bytes| Holder {
+            reads: bytes,
+            ..holder(Some("active"), 1, false, true)
+        };
+        let mut stall = Stall::default();
+        assert!(!stall.is_over(Some(&reads(Some(1))), at(0)));
+        assert!(!stall.is_over(Some(&reads(Some(1))), at(15)));
+        assert!(!stall.is_over(Some(&reads(Some(2))), at(20)), "it read on");
+        assert!(!stall.is_over(Some(&reads(Some(2))), at(35)));
+        assert!(stall.is_over(Some(&reads(Some(2))), at(36)));
+        assert!(!stall.is_over(Some(&reads(None)), at(41)), "it works");
+        assert!(!stall.is_over(Some(&reads(Some(2))), at(60)));
+        assert!(!stall.is_over(None, at(90)));
+        let mut foreign = reads(Some(1));
+        foreign.application_name = "another tool".to_owned();
+        assert!(!stall.is_over(Some(&foreign), at(100)));
+        assert!(!stall.is_over(Some(&foreign), at(200)), "not ours to end");
+    }
+
+    #[test]
     fn a_row_with_hidden_columns_is_read() {
-        let mut row: Row = vec![None; 8];
+        let mut row: Row = vec![None; 9];
         row[0] = Some("42".into());
         row[6] = Some("t".into());
         let holder = Holder::from_row(&row).unwrap();

@@ -1,9 +1,14 @@
 //! Why a run goes back to its first look, and how long it pauses before.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Error, Event, Interrupted, Runner};
-use crate::{apply::SqlFailure, connect, lock::Holder};
+use crate::{
+    apply::SqlFailure,
+    connect::{self, Session},
+    lock::{Holder, STALL_LIMIT},
+    wire,
+};
 
 /// How often the connection may be lost in the same migration before it is given up: it may be the migration that
 /// ends the server.
@@ -29,6 +34,29 @@ impl Runner<'_> {
             .pause(self.params.lock_wait, holder, rows, self.on_event)?;
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+
+    /// A pod that was stopped in the middle of a `COPY` keeps the lock for as long as it stands still, unless whoever waits
+    /// for it ends its session. What it had sent is rolled back.
+    pub(super) async fn end_stalled(&mut self, session: &Session, holder: Option<&Holder>) {
+        let Some(holder) = holder.filter(|_| self.stall.is_over(holder, Instant::now())) else {
+            return;
+        };
+        let ended = wire::execute(session.client(), &holder.end_sql())
+            .await
+            .ok();
+        let outcome = ended.map_or_else(
+            |error| {
+                let (why, pid) = (connect::describe(&error), holder.pid);
+                format!("it could not be ended: {why}; as a superuser: SELECT pg_terminate_backend({pid})")
+            },
+            |()| "its session was ended".to_owned(),
+        );
+        let warning = format!(
+            "{holder} has the lock and has sent nothing of the data of its COPY for {} s, so its pod stands still: {outcome}",
+            STALL_LIMIT.as_secs()
+        );
+        (self.on_event)(Event::Warning(&warning));
     }
 
     pub(super) async fn retry(&mut self, failure: Box<SqlFailure>) -> Result<(), Error> {

@@ -112,6 +112,14 @@ impl Schemagate {
         self
     }
 
+    /// The bare call, for tests that start it in a way of their own.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&self.env);
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(&self) -> Outcome {
@@ -121,11 +129,8 @@ impl Schemagate {
     /// Starts it.
     #[track_caller]
     pub(crate) fn spawn(&self) -> Running {
-        let mut child = Command::new(&self.program)
-            .args(&self.args)
-            .env_clear()
-            .envs(&self.env)
-            .stdin(Stdio::null())
+        let mut child = self
+            .command()
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
