@@ -1,8 +1,8 @@
 //! The images that the tests start from, each made once.
 
+use std::env;
 use std::fs;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::engine::{ask, docker, new_dir, new_name, prefix, program, repository, text};
@@ -13,10 +13,13 @@ const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 /// In the environment of `make image`: what must not get into an image.
 pub(crate) const SECRET: &str = "correct-horse-battery-staple";
 
-/// schemagate, by `make image`.
+/// schemagate: the image that `SCHEMAGATE_TEST_IMAGE` names (say one to be released), or by `make image`.
 pub(crate) fn schemagate() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| {
+        if let Ok(name) = env::var("SCHEMAGATE_TEST_IMAGE") {
+            return name;
+        }
         let name = format!("{}:dev", prefix());
         let mut make = program("make");
         make.args(["image", &format!("IMAGE={name}")]);
@@ -92,8 +95,8 @@ pub(crate) fn rust() -> &'static str {
         );
         // The crates as they came, in another place than on this machine.
         let name = format!("{}-rust:dev", prefix());
-        let home = std::env::var("CARGO_HOME")
-            .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").expect("HOME")));
+        let home = env::var("CARGO_HOME")
+            .unwrap_or_else(|_| format!("{}/.cargo", env::var("HOME").expect("HOME")));
         let context = new_dir("crates");
         fs::write(
             context.join("Dockerfile"),

@@ -91,9 +91,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let words = ["down", "--volumes", "--rmi", "all", "--remove-orphans"];
-        // It would take the other tests' images too, so those that it made only.
-        let _ = self.compose(&words[..2]).output();
+        let _ = self.compose(&["down", "--volumes"]).output();
     }
 }
 
@@ -124,7 +122,8 @@ fn up_from_nothing_and_again() {
     let started = project.inspect("app", "{{.State.StartedAt}}");
     assert!(ended < started, "{ended} {started}");
     assert_eq!(project.inspect("migrate", "{{.State.ExitCode}}"), "0");
-    assert!(project.logs("migrate").contains("\"applied\":4"), "{}", project.logs("migrate"));
+    let logs = project.logs("migrate");
+    assert!(logs.contains("\"version\":\"0003_slow\""), "{logs}");
     eventually!(
         project.inspect("schema", "{{.State.Health.Status}}") == "healthy",
         "{}",
@@ -133,7 +132,8 @@ fn up_from_nothing_and_again() {
 
     project.must_come_up();
     assert_eq!(project.inspect("migrate", "{{.State.ExitCode}}"), "0");
-    assert!(project.logs("migrate").contains("\"applied\":0"), "{}", project.logs("migrate"));
+    let logs = project.logs("migrate");
+    assert!(logs.contains("\"applied\":[]"), "{logs}");
     project.answers("The schema came first.");
 }
 

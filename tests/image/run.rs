@@ -57,7 +57,7 @@ fn it_finds_the_server_by_name_waits_for_it_and_migrates() {
         .option("--user=1000660000:0")
         .read_only(&drizzle(), "/migrations")
         .to_end();
-    again.assert_code(0).assert_says("\"applied\":0");
+    again.assert_code(0).assert_says("\"applied\":[]");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn many_race_and_one_applies() {
     }
     let applied = ended
         .iter()
-        .filter(|ended| ended.said.contains("\"applied\":3"))
+        .filter(|ended| ended.said.contains("\"applied\":[{"))
         .count();
     assert_eq!(applied, 1);
     assert_eq!(
@@ -154,7 +154,7 @@ fn many_race_and_one_applies() {
 }
 
 #[test]
-fn it_needs_no_engine_to_say_its_version() {
+fn it_says_its_version() {
     let version = ask(&["run", "--rm", bases::schemagate(), "--version"]);
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 }
