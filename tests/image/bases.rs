@@ -169,7 +169,14 @@ fn npm_cache() -> String {
     }
     must(
         Command::new("npm")
-            .args(["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--cache"])
+            .args([
+                "ci",
+                "--omit=dev",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--cache",
+            ])
             .arg(&cache)
             .current_dir(app),
     );

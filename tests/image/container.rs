@@ -72,9 +72,7 @@ impl Run {
 
     /// An image with schemagate in it, locked down.
     pub(crate) fn locked_down(image: &str) -> Self {
-        LOCKED_DOWN
-            .into_iter()
-            .fold(Self::new(image), Self::option)
+        LOCKED_DOWN.into_iter().fold(Self::new(image), Self::option)
     }
 
     pub(crate) fn option(mut self, option: &str) -> Self {

@@ -108,7 +108,10 @@ fn what_it_is_started_with() {
     let labels = config["Labels"].as_object().expect("labels");
     for label in ["title", "description", "licenses", "version", "revision"] {
         let value = &labels[&format!("org.opencontainers.image.{label}")];
-        assert!(value.as_str().is_some_and(|text| !text.is_empty()), "{label}");
+        assert!(
+            value.as_str().is_some_and(|text| !text.is_empty()),
+            "{label}"
+        );
     }
     assert_eq!(
         labels["org.opencontainers.image.version"],
@@ -131,7 +134,12 @@ fn it_keeps_no_secret() {
     }
     // The builder's folders are nobody's business.
     let binary = binary(image);
-    for folder in [env!("CARGO_MANIFEST_DIR"), "/registry/src/", "/.cargo/", "/home/"] {
+    for folder in [
+        env!("CARGO_MANIFEST_DIR"),
+        "/registry/src/",
+        "/.cargo/",
+        "/home/",
+    ] {
         assert!(!contains(&binary, folder), "{folder}");
     }
 }

@@ -12,9 +12,17 @@ use crate::harness::process::must;
 fn checkout() -> std::path::PathBuf {
     let folder = new_dir("checkout");
     let mut copy = Command::new("cp");
-    copy.args(["-R", ".cargo", "Cargo.toml", "Cargo.lock", "build.rs", "image", "src"])
-        .arg(&folder)
-        .current_dir(repository(""));
+    copy.args([
+        "-R",
+        ".cargo",
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "image",
+        "src",
+    ])
+    .arg(&folder)
+    .current_dir(repository(""));
     must(&mut copy);
     folder
 }

@@ -44,7 +44,9 @@ fn what_the_database_says() {
     let db = Postgres::start();
     leaves(&migrate(&db, "select 1;\nselekt 2;").to_end(), 5, "selekt");
 
-    migrate(&db, "create table kept ();").to_end().assert_code(0);
+    migrate(&db, "create table kept ();")
+        .to_end()
+        .assert_code(0);
     let changed = migrate(&db, "create table kept (id int);").to_end();
     leaves(&changed, 6, "0001");
 

@@ -44,7 +44,9 @@ impl Postgres {
     #[track_caller]
     pub(crate) fn query(&self, sql: &str) -> String {
         eventually!(self.answers(), "{}", self.container.logs());
-        text(&must(&mut self.psql(sql)).stdout).trim_end().to_owned()
+        text(&must(&mut self.psql(sql)).stdout)
+            .trim_end()
+            .to_owned()
     }
 
     pub(crate) fn psql(&self, sql: &str) -> std::process::Command {
