@@ -21,7 +21,7 @@ build: ## Build the static binary
 	@image/build $(TARGET)
 
 image: build ## Build the image schemagate:dev around it, in the local engine; pulls nothing
-	@tar --create --owner=0 --group=0 --directory=image prebuilt.Dockerfile --directory=$(abspath $(dir $(BINARY))) schemagate \
+	@tar --create --owner=0 --group=0 --mtime=@0 --directory=image prebuilt.Dockerfile --directory=$(abspath $(dir $(BINARY))) schemagate \
 		| docker build --quiet --file prebuilt.Dockerfile --tag $(IMAGE) \
 			--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
 			--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" - >/dev/null

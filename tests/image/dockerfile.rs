@@ -1,15 +1,16 @@
 //! image/Dockerfile, built for real on a stand-in for the image of Rust.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bases;
 use crate::content::{binary, config};
-use crate::engine::{buildkit, new_dir, new_name, repository, said};
+use crate::engine::{ask, buildkit, new_dir, new_name, repository, said};
 use crate::harness::process::must;
 
 /// What its ignore file lets through, and the file itself: another folder than the one that `make image` builds in.
-fn checkout() -> std::path::PathBuf {
+fn checkout() -> PathBuf {
     let folder = new_dir("checkout");
     let mut copy = Command::new("cp");
     copy.args([
@@ -27,7 +28,7 @@ fn checkout() -> std::path::PathBuf {
     folder
 }
 
-fn build(folder: &std::path::Path, words: &[&str]) -> (String, String) {
+fn build(folder: &Path, words: &[&str]) -> (String, String) {
     let name = new_name("dockerfile");
     let label = config(bases::schemagate())["Labels"].clone();
     let mut build = buildkit();
@@ -54,6 +55,9 @@ fn it_gives_the_same_image_as_make_and_keeps_the_dependencies() {
         binary(&image) == binary(bases::schemagate()),
         "the binary is another than `make build` gives"
     );
+    let layers = ["image", "inspect", "--format", "{{json .RootFS.Layers}}"];
+    let layers = |image: &str| ask(&[&layers[..], &[image]].concat());
+    assert_eq!(layers(&image), layers(bases::schemagate()));
     let (of_file, of_make) = (config(&image), config(bases::schemagate()));
     for key in ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Labels"] {
         assert_eq!(of_file[key], of_make[key], "{key}");
