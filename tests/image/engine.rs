@@ -1,5 +1,6 @@
 //! The container engine: the one that answers, or else one that the tests start for themselves.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -54,6 +55,12 @@ pub(crate) fn new_dir(kind: &str) -> PathBuf {
 pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(REPOSITORY).stdin(Stdio::null());
+    // Cargo would build a crate again for whose script these have changed.
+    for (name, _) in env::vars() {
+        if name.starts_with("CARGO_") && name != "CARGO_HOME" {
+            command.env_remove(name);
+        }
+    }
     if let Some(host) = &engine().host {
         command.env("DOCKER_HOST", host);
     }
