@@ -7,6 +7,19 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+/// What the integration tests stand on, at the path that its macros name.
+#[path = "../it"]
+mod it {
+    #[allow(
+        dead_code,
+        unused_imports,
+        reason = "each test binary uses a part of it"
+    )]
+    pub(crate) mod harness;
+}
+use it::harness;
+
+mod docs;
 mod documents;
 mod self_check;
 mod snapshot;

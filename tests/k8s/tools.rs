@@ -32,12 +32,22 @@ pub(crate) fn helm(arguments: &[&str]) -> Said {
 
 /// Runs `kubectl` in the repository, without a cluster.
 pub(crate) fn kubectl(arguments: &[&str]) -> Said {
-    run(program("kubectl").env("KUBECONFIG", "/dev/null").args(arguments), "")
+    run(
+        program("kubectl")
+            .env("KUBECONFIG", "/dev/null")
+            .args(arguments),
+        "",
+    )
 }
 
 /// Runs `actionlint` on one workflow.
 pub(crate) fn actionlint(workflow: &Path) -> Said {
-    run(program("actionlint").args(["-no-color", "-oneline"]).arg(workflow), "")
+    run(
+        program("actionlint")
+            .args(["-no-color", "-oneline"])
+            .arg(workflow),
+        "",
+    )
 }
 
 /// Judges pod templates (a JSON list) as a namespace that enforces Pod Security `restricted` would.
@@ -69,7 +79,8 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Said {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
+    let mut child =
+        started.unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
     let mut stdin = child.stdin.take().expect("a pipe");
     let output: Output = std::thread::scope(|scope| {
         // A program that reads none of it may end first.
@@ -107,7 +118,12 @@ impl Said {
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, success, stdout, stderr } = self;
+        let Self {
+            command,
+            success,
+            stdout,
+            stderr,
+        } = self;
         write!(f, "{command}: success {success}\n{stderr}\n{stdout}")
     }
 }
