@@ -19,8 +19,14 @@ mod it {
 }
 use it::harness;
 
+mod backup;
 mod docs;
 mod documents;
+mod kustomize;
+mod manifests;
+mod monitoring;
+mod roles;
 mod self_check;
 mod snapshot;
 mod tools;
+mod workflows;

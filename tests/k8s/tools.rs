@@ -66,6 +66,15 @@ pub(crate) fn kubernetes_validate<S: AsRef<OsStr>>(files: &[S], input: &str) -> 
     run(&mut command, input)
 }
 
+/// Reads any YAML (workflows, tests of rules) as JSON.
+#[track_caller]
+pub(crate) fn yaml(text: &str) -> serde_json::Value {
+    let script = "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.BaseLoader), sys.stdout)";
+    let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
+    let said = run(Command::new(python).args(["-c", script]), text).must();
+    serde_json::from_str(&said).expect("JSON")
+}
+
 fn program(name: &str) -> Command {
     let mut command = Command::new(repository("target/k8s/bin").join(name));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
