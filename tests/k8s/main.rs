@@ -20,6 +20,7 @@ mod it {
 use it::harness;
 
 mod backup;
+mod chart;
 mod docs;
 mod documents;
 mod kustomize;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::documents::Documents;
 use crate::harness::{Folder, Schemagate, Server, Sidecar};
-use crate::tools::{Said, repository, run, yaml};
+use crate::tools::{Said, repository, run, yaml_of_strings};
 
 /// What the rules and the dashboard read besides our own, with who exports it.
 const OTHERS: [&str; 3] = [
@@ -81,7 +81,7 @@ fn each_alert_fires_on_what_it_is_for_and_not_on_what_looks_like_it() {
     promtool(&arguments, &[("rules.yaml", &rules), ("rules.test.yaml", &test_file())]).must();
 
     // Each has both.
-    let tests = yaml(&test_file());
+    let tests = yaml_of_strings(&test_file());
     for alert in alerts(&rule()) {
         let name = &alert["alert"];
         let cases = tests["tests"].as_array().unwrap().iter();

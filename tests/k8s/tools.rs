@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 /// A path inside the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -66,13 +68,22 @@ pub(crate) fn kubernetes_validate<S: AsRef<OsStr>>(files: &[S], input: &str) -> 
     run(&mut command, input)
 }
 
-/// Reads any YAML (workflows, tests of rules) as JSON.
+/// Any YAML, read with every value as a string (a workflow's `on` is no truth value).
 #[track_caller]
-pub(crate) fn yaml(text: &str) -> serde_json::Value {
+pub(crate) fn yaml_of_strings(text: &str) -> Value {
     let script = "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.BaseLoader), sys.stdout)";
     let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
     let said = run(Command::new(python).args(["-c", script]), text).must();
     serde_json::from_str(&said).expect("JSON")
+}
+
+/// Any YAML, read.
+#[track_caller]
+pub(crate) fn yaml(text: &str) -> Value {
+    let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
+    let program = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let json = run(Command::new(python).args(["-c", program]), text).must();
+    serde_json::from_str(&json).expect("JSON")
 }
 
 fn program(name: &str) -> Command {

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::harness::{Database, Folder, Server};
-use crate::tools::{Said, actionlint, repository, run, yaml};
+use crate::tools::{Said, actionlint, repository, run, yaml_of_strings};
 
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = [".github/workflows", "k8s/examples"]
@@ -30,7 +30,7 @@ fn steps(workflow: &Value) -> Vec<Value> {
 /// The shell of a step by its name.
 #[track_caller]
 fn script(file: &str, name: &str) -> String {
-    let workflow = yaml(&fs::read_to_string(repository(file)).unwrap());
+    let workflow = yaml_of_strings(&fs::read_to_string(repository(file)).unwrap());
     let steps = steps(&workflow);
     let step = steps.iter().find(|step| step["name"] == name);
     step.unwrap_or_else(|| panic!("no step {name:?} in {file}"))["run"].as_str().unwrap().to_owned()
@@ -84,7 +84,7 @@ fn every_action_is_pinned_by_its_commit() {
 #[test]
 fn tokens_may_only_read_unless_a_job_says_more() {
     for file in files() {
-        let workflow = yaml(&fs::read_to_string(&file).unwrap());
+        let workflow = yaml_of_strings(&fs::read_to_string(&file).unwrap());
         assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{}", file.display());
         for step in steps(&workflow) {
             if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
@@ -98,7 +98,7 @@ fn tokens_may_only_read_unless_a_job_says_more() {
 
 #[test]
 fn ci_calls_the_recipes() {
-    let workflow = yaml(&fs::read_to_string(repository(".github/workflows/ci.yml")).unwrap());
+    let workflow = yaml_of_strings(&fs::read_to_string(repository(".github/workflows/ci.yml")).unwrap());
     let runs: Vec<String> = steps(&workflow)
         .iter()
         .filter_map(|step| step["run"].as_str().map(str::to_owned))

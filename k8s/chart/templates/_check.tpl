@@ -55,6 +55,9 @@ what a schema cannot say in a sentence.
 {{- end -}}
 {{- end -}}
 
+{{- if and $m.backup.enabled (eq $m.mode "job") (not $m.job.hooks) -}}
+{{- $wrong = append $wrong "migrations.backup is enabled and migrations.job.hooks is empty: nothing would put the backup before the migration; write hooks: [pre-install, pre-upgrade]" -}}
+{{- end -}}
 {{- if and $m.backup.enabled (not $m.backup.existingClaim) -}}
 {{- $wrong = append $wrong "migrations.backup.existingClaim is empty: name the PersistentVolumeClaim that takes the backups" -}}
 {{- end -}}

@@ -10,13 +10,12 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* Call with (dict "root" . "secret" …). */}}
 {{- define "schemagate.databaseUrl" -}}
-{{- with .Values.migrations.existingSecret -}}
 valueFrom:
   secretKeyRef:
-    name: {{ . }}
-    key: {{ $.Values.migrations.existingSecretKey }}
-{{- end -}}
+    name: {{ .secret }}
+    key: {{ .root.Values.migrations.existingSecretKey }}
 {{- end -}}
 
 {{/* The settings. Call with (dict "root" . "role" …): migrate, sidecar, gate, verify. */}}
@@ -25,17 +24,19 @@ valueFrom:
 {{- $m := .root.Values.migrations -}}
 {{- $own := list -}}
 {{- range $m.env }}{{ $own = append $own .name }}{{ end -}}
-{{- if $m.existingSecret }}
+{{- $looks := or (eq .role "gate") (and (eq .role "sidecar") (ne $m.mode "sidecar")) -}}
+{{- $watch := $looks | ternary $m.watchSecret "" -}}
+{{- with $watch | default $m.existingSecret }}
 - name: SCHEMAGATE_DATABASE_URL
-  {{- include "schemagate.databaseUrl" $root | nindent 2 }}
+  {{- include "schemagate.databaseUrl" (dict "root" $root "secret" .) | nindent 2 }}
 {{- end }}
 {{- with include "schemagate.dir" $root }}
 - name: SCHEMAGATE_DIR
   value: {{ . | quote }}
 {{- end }}
-{{- with $m.role }}
+{{- if and $m.role (not $watch) }}
 - name: SCHEMAGATE_ROLE
-  value: {{ . | quote }}
+  value: {{ $m.role | quote }}
 {{- end }}
 {{- with $m.execOnce }}
 - name: SCHEMAGATE_EXEC_ONCE
@@ -104,6 +105,10 @@ valueFrom:
   mountPath: /schemagate-bin
   readOnly: true
 {{- end }}
+{{- if include "schemagate.hasTmp" . }}
+- name: schemagate-tmp
+  mountPath: /tmp
+{{- end }}
 {{- with $m.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -146,9 +151,20 @@ valueFrom:
   emptyDir:
     sizeLimit: 16Mi
 {{- end }}
+{{- if include "schemagate.hasTmp" . }}
+- name: schemagate-tmp
+  emptyDir: {}
+{{- end }}
 {{- with $m.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* Other tools write there, and the root of the file system is read-only. */}}
+{{- define "schemagate.hasTmp" -}}
+{{- $paths := list -}}
+{{- range .Values.migrations.extraVolumeMounts }}{{ $paths = append $paths .mountPath }}{{ end -}}
+{{- if and .Values.migrations.command (not (has "/tmp" $paths)) }}true{{ end -}}
 {{- end -}}
 
 {{/* What has to be in place before: the migrations out of the application's image, schemagate beside another tool. */}}

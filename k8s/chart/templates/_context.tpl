@@ -93,7 +93,7 @@ argocd.argoproj.io/hook: {{ eq .role "verify" | ternary "PostSync" $m.argocd.hoo
 argocd.argoproj.io/hook-delete-policy: {{ eq .role "resource" | ternary "BeforeHookCreation" "BeforeHookCreation,HookSucceeded" }}
 argocd.argoproj.io/sync-wave: {{ $order | quote }}
 argocd.argoproj.io/sync-options: SkipDryRunOnMissingResource=true
-{{- else if $m.job.hooks -}}
+{{- else if or $m.job.hooks (eq .role "verify") -}}
 {{- $after := list "post-install" "post-upgrade" -}}
 {{- $events := $m.job.hooks -}}
 {{- if eq .role "verify" }}{{ $events = $after }}{{ end -}}

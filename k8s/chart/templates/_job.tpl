@@ -135,7 +135,7 @@ containers:
         {{- .Files.Get "files/backup.sh" | nindent 8 }}
     env:
       - name: DATABASE_URL
-        {{- include "schemagate.databaseUrl" . | nindent 8 }}
+        {{- include "schemagate.databaseUrl" (dict "root" . "secret" .Values.migrations.existingSecret) | nindent 8 }}
       - name: DATABASE_ROLE
         value: {{ .Values.migrations.role | quote }}
       - name: BACKUP_DIR
