@@ -18,7 +18,7 @@ fn every_sql_block_runs() {
     let server = Server::own_with("shared_preload_libraries = 'pgaudit'");
     server
         .session("postgres")
-        .query("CREATE ROLE migrator LOGIN");
+        .query("CREATE ROLE migrator LOGIN; CREATE ROLE app_migrator LOGIN");
     let folder = Folder::sql(&[("0001_shop.sql", SHOP)]);
     let mut count = 0;
     let mut failed = String::new();
