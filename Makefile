@@ -14,7 +14,7 @@ IMAGE := schemagate:dev
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-setup: ## Install what the tests need and what is missing (Debian 12, a Rust toolchain)
+setup: ## Install what the tests need and what is missing (Debian 12, toolchains of Rust and Go)
 	@tests/setup
 
 build: ## Build the static binary

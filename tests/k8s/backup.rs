@@ -22,7 +22,9 @@ struct Backup {
 impl Backup {
     fn of(roles: &Roles<'_>) -> Self {
         let documents = Documents::read(&[repository("k8s/manifests/argocd-waves.yaml")]);
-        let script = documents.get("ConfigMap/app-backup")["data"]["backup.sh"].as_str().unwrap();
+        let script = documents.get("ConfigMap/app-backup")["data"]["backup.sh"]
+            .as_str()
+            .unwrap();
         let folder = Folder::empty();
         folder.write("backup.sh", script.as_bytes());
         Self {
@@ -50,7 +52,10 @@ impl Backup {
 fn it_opens_the_gate_of_a_destructive_step() {
     let database = Server::debian().database();
     let roles = Roles::create(&database, &[]);
-    let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int); INSERT INTO a VALUES (7);")]);
+    let folder = Folder::sql(&[(
+        "0001_a.sql",
+        "CREATE TABLE a (n int); INSERT INTO a VALUES (7);",
+    )]);
     roles.migrator(&["migrate"], &folder).run().assert_code(0);
 
     folder.write("0002_drop.sql", b"DROP TABLE a;");
@@ -58,19 +63,37 @@ fn it_opens_the_gate_of_a_destructive_step() {
         .migrator(&["migrate"], &folder)
         .env("SCHEMAGATE_ALLOW", "all")
         .env("SCHEMAGATE_REQUIRE_BACKUP", "2h");
-    migrate.run().assert_code(7).assert_says("needs a backup no older than 2h");
+    migrate
+        .run()
+        .assert_code(7)
+        .assert_says("needs a backup no older than 2h");
 
     let backup = Backup::of(&roles);
     let said = backup.run();
-    assert!(said.stdout.contains("backup: ") && said.stderr.is_empty(), "{said}");
+    assert!(
+        said.stdout.contains("backup: ") && said.stderr.is_empty(),
+        "{said}"
+    );
     said.must();
     let noted = database.query(
         "SELECT at <= clock_timestamp(), actor, detail->>'file', detail->>'bytes' FROM schemagate.journal WHERE event = 'backup'",
     );
     let file = backup.volume.path().join(&backup.volume.names()[0]);
     let bytes = fs::metadata(&file).unwrap().len().to_string();
-    assert_eq!(noted, [["t", &format!("{}_app_migrator", database.name), file.to_str().unwrap(), &bytes]]);
-    roles.migrator(&["status", "--history"], &folder).run().assert_code(0).assert_prints("backup");
+    assert_eq!(
+        noted,
+        [[
+            "t",
+            &format!("{}_app_migrator", database.name),
+            file.to_str().unwrap(),
+            &bytes
+        ]]
+    );
+    roles
+        .migrator(&["status", "--history"], &folder)
+        .run()
+        .assert_code(0)
+        .assert_prints("backup");
 
     migrate.run().assert_code(0);
     assert!(!database.has_table("a"));
@@ -78,7 +101,13 @@ fn it_opens_the_gate_of_a_destructive_step() {
     // What is on the volume brings it back.
     let restored = Server::debian().database();
     let mut restore = Command::new(debian_bin().join("pg_restore"));
-    run(restore.args(["--no-owner", "--no-privileges", "-d", &restored.url()]).arg(&file), "").must();
+    run(
+        restore
+            .args(["--no-owner", "--no-privileges", "-d", &restored.url()])
+            .arg(&file),
+        "",
+    )
+    .must();
     assert_eq!(restored.value("SELECT n FROM a"), "7");
     // Nobody but the job's own user reads it.
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0);
@@ -90,11 +119,18 @@ fn before_the_first_run_there_is_nothing_to_note_it_in() {
     let roles = Roles::create(&database, &[]);
     let backup = Backup::of(&roles);
     let said = backup.run();
-    assert!(said.stdout.contains("not noted, for schemagate has not run here yet"), "{said}");
+    assert!(
+        said.stdout
+            .contains("not noted, for schemagate has not run here yet"),
+        "{said}"
+    );
     said.must();
     assert_eq!(backup.volume.names().len(), 1);
     roles
-        .migrator(&["migrate"], &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")]))
+        .migrator(
+            &["migrate"],
+            &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")]),
+        )
         .env("SCHEMAGATE_REQUIRE_BACKUP", "2h")
         .run()
         .assert_code(0);
@@ -110,10 +146,16 @@ fn a_dump_that_failed_is_neither_kept_nor_noted() {
     database.query("CREATE TABLE foreign_to_it (n int); REVOKE ALL ON foreign_to_it FROM PUBLIC");
     let backup = Backup::of(&roles);
     let said = backup.run();
-    assert!(!said.success && said.stderr.contains("foreign_to_it"), "{said}");
+    assert!(
+        !said.success && said.stderr.contains("foreign_to_it"),
+        "{said}"
+    );
     let left = backup.volume.names();
     assert!(left.iter().all(|name| !name.ends_with(".dump")), "{left:?}");
-    assert_eq!(database.value("SELECT count(*) FROM schemagate.journal WHERE event = 'backup'"), "0");
+    assert_eq!(
+        database.value("SELECT count(*) FROM schemagate.journal WHERE event = 'backup'"),
+        "0"
+    );
 }
 
 #[test]
@@ -121,10 +163,26 @@ fn old_dumps_go() {
     let database = Server::debian().database();
     let roles = Roles::create(&database, &[]);
     let backup = Backup::of(&roles);
-    backup.volume.write("old.dump", b"").write("young.dump", b"").write("other.txt", b"").write("cut.dump.part", b"");
-    for (file, days) in [("old.dump", 16), ("young.dump", 13), ("other.txt", 99), ("cut.dump.part", 3)] {
+    backup
+        .volume
+        .write("old.dump", b"")
+        .write("young.dump", b"")
+        .write("other.txt", b"")
+        .write("cut.dump.part", b"");
+    for (file, days) in [
+        ("old.dump", 16),
+        ("young.dump", 13),
+        ("other.txt", 99),
+        ("cut.dump.part", 3),
+    ] {
         let mut touch = Command::new("touch");
-        run(touch.args(["-d", &format!("{days} days ago")]).arg(backup.volume.path().join(file)), "").must();
+        run(
+            touch
+                .args(["-d", &format!("{days} days ago")])
+                .arg(backup.volume.path().join(file)),
+            "",
+        )
+        .must();
     }
     backup.run().must();
     let left = backup.volume.names();
@@ -136,9 +194,18 @@ fn old_dumps_go() {
 fn the_chart_and_the_component_have_the_same_script() {
     let script = |file: &str| {
         let documents = Documents::read(&[repository(file)]);
-        documents.get("ConfigMap/app-backup")["data"]["backup.sh"].as_str().unwrap().to_owned()
+        documents.get("ConfigMap/app-backup")["data"]["backup.sh"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let manifest = script("k8s/manifests/argocd-waves.yaml");
-    assert_eq!(script("k8s/kustomize/components/argocd-waves/hooks.yaml"), manifest);
-    assert_eq!(fs::read_to_string(repository("k8s/chart/files/backup.sh")).unwrap(), manifest);
+    assert_eq!(
+        script("k8s/kustomize/components/argocd-waves/hooks.yaml"),
+        manifest
+    );
+    assert_eq!(
+        fs::read_to_string(repository("k8s/chart/files/backup.sh")).unwrap(),
+        manifest
+    );
 }

@@ -350,6 +350,22 @@ fn notes_say_how_to_look() {
     assert!(notes("migrations.enabled=false").contains("nothing migrates"));
 }
 
+/// A chart cannot read what lies beside it, so it has a copy.
+#[test]
+fn the_rules_are_those_of_k8s_monitoring() {
+    let rules = fs::read_to_string(repository("k8s/monitoring/prometheus-rule.yaml")).unwrap();
+    let copy = fs::read_to_string(repository("k8s/chart/files/prometheus-rule.yaml")).unwrap();
+    assert_eq!(
+        copy, rules,
+        "copy k8s/monitoring/prometheus-rule.yaml to k8s/chart/files"
+    );
+    let rendered = render(&["--set", "migrations.prometheusRule.enabled=true"]);
+    assert_eq!(
+        rendered.get("PrometheusRule/shop-schemagate")["spec"],
+        Documents::parse(&rules).0[0]["spec"]
+    );
+}
+
 #[test]
 fn nothing_is_looked_up() {
     for entry in fs::read_dir(repository("k8s/chart/templates")).unwrap() {

@@ -19,7 +19,12 @@ fn files() -> Vec<PathBuf> {
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    assert!(files.len() > 12 && files.iter().all(|file| file.extension().is_some_and(|end| end == "yaml")));
+    assert!(
+        files.len() > 12
+            && files
+                .iter()
+                .all(|file| file.extension().is_some_and(|end| end == "yaml"))
+    );
     files
 }
 
@@ -31,7 +36,12 @@ fn read(name: &str) -> Documents {
 fn all() -> Vec<(String, Documents)> {
     files()
         .into_iter()
-        .map(|file| (file.file_name().unwrap().to_string_lossy().into_owned(), Documents::read(&[file])))
+        .map(|file| {
+            (
+                file.file_name().unwrap().to_string_lossy().into_owned(),
+                Documents::read(&[file]),
+            )
+        })
         .collect()
 }
 
@@ -41,7 +51,9 @@ pub(crate) fn ours(pod: &Value) -> Vec<&Value> {
     found.retain(|container| {
         let image = container["image"].as_str().unwrap();
         let command = container["command"][0].as_str().unwrap_or_default();
-        image.starts_with("app-migrations") || image.starts_with("schemagate") || command.ends_with("/schemagate")
+        image.starts_with("app-migrations")
+            || image.starts_with("schemagate")
+            || command.ends_with("/schemagate")
     });
     found
 }
@@ -72,7 +84,10 @@ pub(crate) fn assert_good_pods(documents: &Documents) {
         assert_eq!(spec["enableServiceLinks"], false, "{name}");
         for container in containers(&pod) {
             let image = container["image"].as_str().unwrap();
-            assert!(image.contains(':') && !image.ends_with(":latest"), "{name}: {image}");
+            assert!(
+                image.contains(':') && !image.ends_with(":latest"),
+                "{name}: {image}"
+            );
             for probe in ["livenessProbe", "startupProbe", "readinessProbe"] {
                 let path = &container[probe]["httpGet"]["path"];
                 let port = &container[probe]["httpGet"]["port"];
@@ -86,7 +101,10 @@ pub(crate) fn assert_good_pods(documents: &Documents) {
                 }
                 if port.is_string() {
                     let ports = container["ports"].as_array().unwrap();
-                    assert!(ports.iter().any(|own| own["name"] == *port), "{name}: no port {port}");
+                    assert!(
+                        ports.iter().any(|own| own["name"] == *port),
+                        "{name}: no port {port}"
+                    );
                 }
             }
         }
@@ -96,10 +114,21 @@ pub(crate) fn assert_good_pods(documents: &Documents) {
                 continue;
             }
             let resources = &container["resources"];
-            assert_eq!(resources["requests"], serde_json::json!({"cpu": "10m", "memory": "16Mi"}), "{name}");
+            assert_eq!(
+                resources["requests"],
+                serde_json::json!({"cpu": "10m", "memory": "16Mi"}),
+                "{name}"
+            );
             // A limit of CPU only makes a migration hold its locks longer.
-            assert_eq!(resources["limits"], serde_json::json!({"memory": "128Mi"}), "{name}");
-            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(
+                resources["limits"],
+                serde_json::json!({"memory": "128Mi"}),
+                "{name}"
+            );
+            assert_eq!(
+                container["securityContext"]["readOnlyRootFilesystem"], true,
+                "{name}"
+            );
         }
     }
 }
@@ -109,7 +138,11 @@ fn every_manifest_is_valid_and_restricted() {
     let mut pods = 0;
     for (file, documents) in all() {
         if documents.pods().is_empty() {
-            let kinds = ["service-account.yaml", "network-policy.yaml", "external-secret.yaml"];
+            let kinds = [
+                "service-account.yaml",
+                "network-policy.yaml",
+                "external-secret.yaml",
+            ];
             assert!(kinds.contains(&file.as_str()), "{file} has no pod");
             continue;
         }
@@ -123,9 +156,17 @@ fn every_manifest_is_valid_and_restricted() {
 fn each_begins_with_what_it_is_for() {
     for file in files() {
         let text = fs::read_to_string(&file).unwrap();
-        let head = text.lines().take_while(|line| line.starts_with('#')).count();
+        let head = text
+            .lines()
+            .take_while(|line| line.starts_with('#'))
+            .count();
         assert!(head >= 3, "{}: {head} lines of comment", file.display());
-        assert!(text.lines().all(|line| line.chars().count() <= 150 || line.contains("migrations.tar.gz: ")), "{}", file.display());
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= 150 || line.contains("migrations.tar.gz: ")),
+            "{}",
+            file.display()
+        );
     }
 }
 
@@ -133,7 +174,11 @@ fn each_begins_with_what_it_is_for() {
 fn jobs_stop_where_another_attempt_cannot_heal() {
     let mut jobs = 0;
     for (file, documents) in all() {
-        for job in documents.0.iter().filter(|document| document["kind"] == "Job") {
+        for job in documents
+            .0
+            .iter()
+            .filter(|document| document["kind"] == "Job")
+        {
             let spec = &job["spec"];
             let name = format!("{file}: {}", job["metadata"]["name"]);
             assert_eq!(spec["template"]["spec"]["restartPolicy"], "Never", "{name}");
@@ -149,11 +194,21 @@ fn jobs_stop_where_another_attempt_cannot_heal() {
             assert_eq!(spec["activeDeadlineSeconds"], deadline + 30, "{name}");
             let rules = &spec["podFailurePolicy"]["rules"];
             assert_eq!(rules[0]["action"], "Ignore", "{name}");
-            assert_eq!(rules[0]["onPodConditions"][0]["type"], "DisruptionTarget", "{name}");
+            assert_eq!(
+                rules[0]["onPodConditions"][0]["type"], "DisruptionTarget",
+                "{name}"
+            );
             assert_eq!(rules[1]["action"], "FailJob", "{name}");
-            assert_eq!(rules[1]["onExitCodes"]["containerName"], container["name"], "{name}");
+            assert_eq!(
+                rules[1]["onExitCodes"]["containerName"], container["name"],
+                "{name}"
+            );
             let contract = env(container, "SCHEMAGATE_PHASE") == Some("contract");
-            let codes = if contract { serde_json::json!([2, 5, 6]) } else { serde_json::json!([2, 5, 6, 7]) };
+            let codes = if contract {
+                serde_json::json!([2, 5, 6])
+            } else {
+                serde_json::json!([2, 5, 6, 7])
+            };
             assert_eq!(rules[1]["onExitCodes"]["values"], codes, "{name}");
         }
     }
@@ -167,10 +222,16 @@ fn a_sidecar_that_migrates_has_a_budget_above_its_deadline() {
     let sidecar = ours(pod)[0];
     assert_eq!(env(sidecar, "SCHEMAGATE_AUTO_MIGRATE"), Some("true"));
     let probe = &sidecar["startupProbe"];
-    let budget = probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
+    let budget =
+        probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
     let deadline = seconds(env(sidecar, "SCHEMAGATE_DEADLINE").unwrap());
-    assert!(budget >= deadline + 120, "{budget} s for a deadline of {deadline} s");
-    let progress = documents.get("Deployment/app")["spec"]["progressDeadlineSeconds"].as_u64().unwrap();
+    assert!(
+        budget >= deadline + 120,
+        "{budget} s for a deadline of {deadline} s"
+    );
+    let progress = documents.get("Deployment/app")["spec"]["progressDeadlineSeconds"]
+        .as_u64()
+        .unwrap();
     assert!(progress > budget);
 }
 
@@ -182,13 +243,18 @@ fn the_waves_of_argo_cd_are_in_their_order() {
             .iter()
             .map(|document| {
                 let annotations = &document["metadata"]["annotations"];
-                let value = annotations[format!("argocd.argoproj.io/{key}")].as_str().unwrap();
+                let value = annotations[format!("argocd.argoproj.io/{key}")]
+                    .as_str()
+                    .unwrap();
                 (crate::documents::label(document), value.to_owned())
             })
             .collect()
     };
     let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     };
     assert_eq!(
         waves("argocd-waves.yaml", "sync-wave"),
@@ -203,7 +269,10 @@ fn the_waves_of_argo_cd_are_in_their_order() {
     );
     assert_eq!(
         waves("argocd-expand-contract.yaml", "hook"),
-        of(&[("Job/app-expand", "PreSync"), ("Job/app-contract", "PostSync")])
+        of(&[
+            ("Job/app-expand", "PreSync"),
+            ("Job/app-contract", "PostSync")
+        ])
     );
     let documents = read("argocd-waves.yaml");
     let migrate = documents.get("Job/app-migrate");
@@ -216,7 +285,11 @@ fn the_waves_of_argo_cd_are_in_their_order() {
 #[test]
 fn what_one_names_the_other_has() {
     let policies = read("network-policy.yaml");
-    let selected: Vec<&Value> = policies.0.iter().map(|policy| &policy["spec"]["podSelector"]["matchLabels"]).collect();
+    let selected: Vec<&Value> = policies
+        .0
+        .iter()
+        .map(|policy| &policy["spec"]["podSelector"]["matchLabels"])
+        .collect();
     for (file, documents) in all() {
         let own: Vec<String> = documents.names();
         for document in &documents.0 {
@@ -226,24 +299,43 @@ fn what_one_names_the_other_has() {
             }
             let labels = template["metadata"]["labels"].as_object().unwrap();
             if let Some(selector) = document["spec"]["selector"]["matchLabels"].as_object() {
-                assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)), "{file}");
+                assert!(
+                    selector
+                        .iter()
+                        .all(|(key, value)| labels.get(key) == Some(value)),
+                    "{file}"
+                );
             }
             let reached = selected.iter().any(|selector| {
-                selector.as_object().unwrap().iter().all(|(key, value)| labels.get(key) == Some(value))
+                selector
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .all(|(key, value)| labels.get(key) == Some(value))
             });
-            assert!(reached, "{file}: no policy of network-policy.yaml selects {labels:?}");
+            assert!(
+                reached,
+                "{file}: no policy of network-policy.yaml selects {labels:?}"
+            );
             for volume in template["spec"]["volumes"].as_array().into_iter().flatten() {
                 for (kind, reference) in [
                     ("ConfigMap", &volume["configMap"]["name"]),
-                    ("PersistentVolumeClaim", &volume["persistentVolumeClaim"]["claimName"]),
+                    (
+                        "PersistentVolumeClaim",
+                        &volume["persistentVolumeClaim"]["claimName"],
+                    ),
                 ] {
                     if let Some(name) = reference.as_str() {
-                        assert!(own.contains(&format!("{kind}/{name}")), "{file}: {kind}/{name}");
+                        assert!(
+                            own.contains(&format!("{kind}/{name}")),
+                            "{file}: {kind}/{name}"
+                        );
                     }
                 }
             }
             if let Some(account) = template["spec"]["serviceAccountName"].as_str() {
-                let known = own.contains(&format!("ServiceAccount/{account}")) || account == "schemagate";
+                let known =
+                    own.contains(&format!("ServiceAccount/{account}")) || account == "schemagate";
                 assert!(known, "{file}: {account}");
             }
         }
@@ -258,7 +350,10 @@ fn migrations_in_a_configmap_are_applied() {
     let data = plain.0[0]["data"].as_object().unwrap();
     for (name, text) in data {
         // As the kubelet lays them: the files in a folder of the date, links to them beside it.
-        folder.write(&format!("..2026_01_01/{name}"), text.as_str().unwrap().as_bytes());
+        folder.write(
+            &format!("..2026_01_01/{name}"),
+            text.as_str().unwrap().as_bytes(),
+        );
     }
     std::os::unix::fs::symlink("..2026_01_01", folder.path().join("..data")).unwrap();
     for name in data.keys() {
@@ -271,16 +366,24 @@ fn migrations_in_a_configmap_are_applied() {
 
     // The archive holds the same: nothing is left to do, and nothing has changed.
     let packed = read("migrations-tar-gz.yaml");
-    let archive = packed.0[0]["binaryData"]["migrations.tar.gz"].as_str().unwrap();
+    let archive = packed.0[0]["binaryData"]["migrations.tar.gz"]
+        .as_str()
+        .unwrap();
     let mut decode = std::process::Command::new("base64");
     let file = folder.path().join("migrations.tar.gz");
     decode.arg("-d").stdout(fs::File::create(&file).unwrap());
     let encoded = folder.path().join("encoded");
     fs::write(&encoded, archive).unwrap();
     run(decode.arg(&encoded), "");
-    Schemagate::status(&database, &file).arg("--exit-code").run().assert_code(0);
+    Schemagate::status(&database, &file)
+        .arg("--exit-code")
+        .run()
+        .assert_code(0);
     let (_, pod) = &packed.pods()[0];
-    assert_eq!(env(ours(pod)[0], "SCHEMAGATE_DIR"), Some("/migrations/migrations.tar.gz"));
+    assert_eq!(
+        env(ours(pod)[0], "SCHEMAGATE_DIR"),
+        Some("/migrations/migrations.tar.gz")
+    );
 }
 
 /// Every container of ours, as it is written: the binary takes the arguments and each variable, and what is missing is the
@@ -290,7 +393,9 @@ pub(crate) fn assert_settings_are_taken(documents: &Documents) -> usize {
     let mut commands = 0;
     for (name, pod) in documents.pods() {
         for container in ours(&pod) {
-            let words = ["command", "args"].map(|key| container[key].as_array().cloned().unwrap_or_default()).concat();
+            let words = ["command", "args"]
+                .map(|key| container[key].as_array().cloned().unwrap_or_default())
+                .concat();
             let mut words: Vec<&str> = words.iter().map(|word| word.as_str().unwrap()).collect();
             words.retain(|word| !word.ends_with("/schemagate"));
             let target = Folder::empty();

@@ -135,10 +135,19 @@ fn a_release_is_migrated_and_used_with_exactly_these() {
         let roles = Roles::create(&database, &[]);
         let folder = release();
         // PostgreSQL 14 and 18 come without contrib.
-        if database.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'") == "0" {
-            folder.write("0003_audit.sql", b"CREATE SCHEMA audit; CREATE TABLE audit.log (at timestamptz);");
+        if database.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
+            == "0"
+        {
+            folder.write(
+                "0003_audit.sql",
+                b"CREATE SCHEMA audit; CREATE TABLE audit.log (at timestamptz);",
+            );
         }
-        roles.migrator(&["migrate"], &folder).run().assert_code(0).assert_silent_about("\"WARN\"");
+        roles
+            .migrator(&["migrate"], &folder)
+            .run()
+            .assert_code(0)
+            .assert_silent_about("\"WARN\"");
         roles.migrator(&["verify"], &folder).run().assert_code(0);
         assert_eq!(
             database.value(&format!(
@@ -157,8 +166,14 @@ fn a_release_is_migrated_and_used_with_exactly_these() {
         app.query("DELETE FROM orders WHERE total = 2");
         assert_eq!(app.value("SELECT count(*) FROM paid"), "1");
         // The sidecar and the gate look with the application's own credentials.
-        roles.application(&["wait", "--for", "schema"], &folder).run().assert_code(0);
-        roles.application(&["status", "--exit-code"], &folder).run().assert_code(0);
+        roles
+            .application(&["wait", "--for", "schema"], &folder)
+            .run()
+            .assert_code(0);
+        roles
+            .application(&["status", "--exit-code"], &folder)
+            .run()
+            .assert_code(0);
         let sidecar = Sidecar::start(&roles.application(&["sidecar"], &folder));
         sidecar.becomes("ready", true);
         sidecar.stop().assert_code(0);
@@ -170,7 +185,13 @@ fn the_application_reads_and_writes_rows_and_nothing_else() {
     for server in servers() {
         let database = server.database();
         let roles = Roles::create(&database, &[]);
-        roles.migrator(&["migrate"], &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")])).run().assert_code(0);
+        roles
+            .migrator(
+                &["migrate"],
+                &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")]),
+            )
+            .run()
+            .assert_code(0);
         let app = Session::connect(&roles.app_url());
         for sql in [
             "ALTER TABLE a ADD COLUMN m int",
@@ -196,7 +217,10 @@ fn the_application_reads_and_writes_rows_and_nothing_else() {
             ("0002_b.sql", "CREATE TABLE b (n int)"),
         ]);
         roles.application(&["migrate"], &more).run().assert_code(9);
-        roles.application(&["wait", "--for", "schema", "--wait-timeout", "1s"], &more).run().assert_code(8);
+        roles
+            .application(&["wait", "--for", "schema", "--wait-timeout", "1s"], &more)
+            .run()
+            .assert_code(8);
     }
 }
 
@@ -206,7 +230,13 @@ fn the_migrator_can_do_no_more_than_it_needs() {
         let database = server.database();
         let other = server.database();
         let roles = Roles::create(&database, &[]);
-        roles.migrator(&["migrate"], &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")])).run().assert_code(0);
+        roles
+            .migrator(
+                &["migrate"],
+                &Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")]),
+            )
+            .run()
+            .assert_code(0);
         let migrator = Session::connect(&roles.migrator_url());
         // By itself it sees nothing; as the owner it has this database and no other.
         for sql in [
@@ -224,7 +254,10 @@ fn the_migrator_can_do_no_more_than_it_needs() {
         ] {
             refused(&migrator, sql);
         }
-        migrator.query(&format!("SET ROLE {}; SELECT * FROM a; CREATE SCHEMA s", roles.owner));
+        migrator.query(&format!(
+            "SET ROLE {}; SELECT * FROM a; CREATE SCHEMA s",
+            roles.owner
+        ));
         for sql in [
             "CREATE DATABASE d",
             "CREATE ROLE r",
@@ -242,8 +275,13 @@ fn the_migrator_can_do_no_more_than_it_needs() {
         ));
         assert!(flags.is_empty(), "{flags:?}");
         // Another database of the server lets them in only while it lets everybody in.
-        other.query(&format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", other.name));
-        assert!(Session::try_connect(&other.url_as(&format!("{}:secret", roles.migrator))).is_err());
+        other.query(&format!(
+            "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+            other.name
+        ));
+        assert!(
+            Session::try_connect(&other.url_as(&format!("{}:secret", roles.migrator))).is_err()
+        );
     }
 }
 
@@ -272,14 +310,21 @@ fn it_may_run_again_and_takes_in_what_came_between() {
         roles
             .migrator(&["migrate"], &{
                 let folder = release();
-                folder.write("0003_audit.sql", b"CREATE SCHEMA audit; CREATE TABLE audit.log (at timestamptz);");
+                folder.write(
+                    "0003_audit.sql",
+                    b"CREATE SCHEMA audit; CREATE TABLE audit.log (at timestamptz);",
+                );
                 folder
             })
             .run()
             .assert_code(0);
-        refused(&Session::connect(&roles.app_url()), "INSERT INTO audit.log VALUES (now())");
+        refused(
+            &Session::connect(&roles.app_url()),
+            "INSERT INTO audit.log VALUES (now())",
+        );
         roles.run_as("postgres", &["schema=audit"]);
-        Session::connect(&roles.app_url()).query("INSERT INTO audit.log VALUES (now()); SELECT * FROM orders");
+        Session::connect(&roles.app_url())
+            .query("INSERT INTO audit.log VALUES (now()); SELECT * FROM orders");
     }
 }
 
@@ -304,7 +349,10 @@ fn the_owner_of_the_database_may_run_it() {
     for server in servers() {
         let database = server.database();
         let admin = database.role("admin", "LOGIN CREATEROLE");
-        database.query(&format!("ALTER DATABASE {} OWNER TO {admin}", database.name));
+        database.query(&format!(
+            "ALTER DATABASE {} OWNER TO {admin}",
+            database.name
+        ));
         if database.value("SELECT current_setting('server_version_num')::int < 150000") == "t" {
             // Before 15 the schema belongs to the superuser, whatever the database's owner is.
             database.query(&format!("ALTER SCHEMA public OWNER TO {admin}"));
@@ -314,7 +362,11 @@ fn the_owner_of_the_database_may_run_it() {
         roles.run_as(&admin, &[]);
         let folder = Folder::sql(&[("0001_a.sql", "CREATE TABLE a (n int)")]);
         let migrator = database.url_as(&roles.migrator);
-        roles.migrator(&["migrate"], &folder).url(&migrator).run().assert_code(0);
+        roles
+            .migrator(&["migrate"], &folder)
+            .url(&migrator)
+            .run()
+            .assert_code(0);
         Session::connect(&database.url_as(&roles.app)).query("INSERT INTO a VALUES (1)");
     }
 }
@@ -326,8 +378,14 @@ fn the_history_of_drizzle_is_read_by_the_application() {
         let roles = Roles::create(&database, &["history=drizzle"]);
         let folder = Folder::first_of(&fixture("drizzle/classic/shop"), 1);
         roles.migrator(&["migrate"], &folder).run().assert_code(0);
-        roles.application(&["wait", "--for", "schema"], &folder).run().assert_code(0);
-        refused(&Session::connect(&roles.app_url()), "DELETE FROM drizzle.__drizzle_migrations");
+        roles
+            .application(&["wait", "--for", "schema"], &folder)
+            .run()
+            .assert_code(0);
+        refused(
+            &Session::connect(&roles.app_url()),
+            "DELETE FROM drizzle.__drizzle_migrations",
+        );
     }
 }
 
@@ -335,6 +393,9 @@ fn the_history_of_drizzle_is_read_by_the_application() {
 #[test]
 fn no_password_is_in_the_file() {
     let text = std::fs::read_to_string(repository("k8s/sql/roles.sql")).unwrap();
-    let statements: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
+    let statements: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
     assert!(!statements.join("\n").to_lowercase().contains("password"));
 }

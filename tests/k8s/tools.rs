@@ -68,22 +68,26 @@ pub(crate) fn kubernetes_validate<S: AsRef<OsStr>>(files: &[S], input: &str) -> 
     run(&mut command, input)
 }
 
-/// Any YAML, read with every value as a string (a workflow's `on` is no truth value).
-#[track_caller]
-pub(crate) fn yaml_of_strings(text: &str) -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.BaseLoader), sys.stdout)";
-    let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
-    let said = run(Command::new(python).args(["-c", script]), text).must();
-    serde_json::from_str(&said).expect("JSON")
-}
-
-/// Any YAML, read.
+/// Reads any YAML (workflows, tests of rules) as JSON, each scalar as text.
 #[track_caller]
 pub(crate) fn yaml(text: &str) -> Value {
+    read_yaml(text, "BaseLoader")
+}
+
+/// Reads the values of a chart, with their types.
+#[track_caller]
+pub(crate) fn values(text: &str) -> Value {
+    read_yaml(text, "SafeLoader")
+}
+
+#[track_caller]
+fn read_yaml(text: &str, loader: &str) -> Value {
+    let script = format!(
+        "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.{loader}), sys.stdout)"
+    );
     let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
-    let program = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
-    let json = run(Command::new(python).args(["-c", program]), text).must();
-    serde_json::from_str(&json).expect("JSON")
+    let said = run(Command::new(python).args(["-c", &script]), text).must();
+    serde_json::from_str(&said).expect("JSON")
 }
 
 fn program(name: &str) -> Command {

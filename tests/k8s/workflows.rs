@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::harness::{Database, Folder, Server};
-use crate::tools::{Said, actionlint, repository, run, yaml_of_strings};
+use crate::tools::{Said, actionlint, repository, run, yaml};
 
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = [".github/workflows", "k8s/examples"]
@@ -24,16 +24,22 @@ fn files() -> Vec<PathBuf> {
 /// Every step of a workflow.
 fn steps(workflow: &Value) -> Vec<Value> {
     let jobs = workflow["jobs"].as_object().unwrap().values();
-    jobs.filter_map(|job| job["steps"].as_array()).flatten().cloned().collect()
+    jobs.filter_map(|job| job["steps"].as_array())
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 /// The shell of a step by its name.
 #[track_caller]
 fn script(file: &str, name: &str) -> String {
-    let workflow = yaml_of_strings(&fs::read_to_string(repository(file)).unwrap());
+    let workflow = yaml(&fs::read_to_string(repository(file)).unwrap());
     let steps = steps(&workflow);
     let step = steps.iter().find(|step| step["name"] == name);
-    step.unwrap_or_else(|| panic!("no step {name:?} in {file}"))["run"].as_str().unwrap().to_owned()
+    step.unwrap_or_else(|| panic!("no step {name:?} in {file}"))["run"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -63,20 +69,36 @@ fn every_action_is_pinned_by_its_commit() {
                 continue;
             }
             let (_, rest) = reference.split_once('@').expect("a version");
-            let (commit, version) = rest.split_once(" # v").unwrap_or_else(|| panic!("{}: {line}", file.display()));
+            let (commit, version) = rest
+                .split_once(" # v")
+                .unwrap_or_else(|| panic!("{}: {line}", file.display()));
             let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
-            assert!(is_commit && version.contains('.'), "{}: {line}", file.display());
+            assert!(
+                is_commit && version.contains('.'),
+                "{}: {line}",
+                file.display()
+            );
             pinned += 1;
         }
         // The same action is the same commit everywhere.
         assert!(!text.contains("pull_request_target"), "{}", file.display());
     }
     assert!(pinned >= 15, "{pinned}");
-    let all: String = files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-    let mut uses: Vec<&str> = all.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, uses)| uses.trim()).collect();
+    let all: String = files()
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let mut uses: Vec<&str> = all
+        .lines()
+        .filter_map(|line| line.split_once("uses: "))
+        .map(|(_, uses)| uses.trim())
+        .collect();
     uses.sort_unstable();
     uses.dedup();
-    let mut names: Vec<&str> = uses.iter().map(|uses| uses.split('@').next().unwrap()).collect();
+    let mut names: Vec<&str> = uses
+        .iter()
+        .map(|uses| uses.split('@').next().unwrap())
+        .collect();
     names.dedup();
     assert_eq!(names.len(), uses.len(), "one version of each: {uses:?}");
 }
@@ -84,29 +106,52 @@ fn every_action_is_pinned_by_its_commit() {
 #[test]
 fn tokens_may_only_read_unless_a_job_says_more() {
     for file in files() {
-        let workflow = yaml_of_strings(&fs::read_to_string(&file).unwrap());
-        assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{}", file.display());
+        let workflow = yaml(&fs::read_to_string(&file).unwrap());
+        assert_eq!(
+            workflow["permissions"],
+            serde_json::json!({"contents": "read"}),
+            "{}",
+            file.display()
+        );
         for step in steps(&workflow) {
-            if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
-                assert_eq!(step["with"]["persist-credentials"], "false", "{}", file.display());
+            if step["uses"]
+                .as_str()
+                .is_some_and(|uses| uses.starts_with("actions/checkout@"))
+            {
+                assert_eq!(
+                    step["with"]["persist-credentials"],
+                    "false",
+                    "{}",
+                    file.display()
+                );
             }
             let script = step["run"].as_str().unwrap_or_default();
-            assert!(!script.contains("${{"), "a script takes values from its environment: {script}");
+            assert!(
+                !script.contains("${{"),
+                "a script takes values from its environment: {script}"
+            );
         }
     }
 }
 
 #[test]
 fn ci_calls_the_recipes() {
-    let workflow = yaml_of_strings(&fs::read_to_string(repository(".github/workflows/ci.yml")).unwrap());
+    let workflow = yaml(&fs::read_to_string(repository(".github/workflows/ci.yml")).unwrap());
     let runs: Vec<String> = steps(&workflow)
         .iter()
         .filter_map(|step| step["run"].as_str().map(str::to_owned))
         .collect();
     for recipe in [".ci/run", "make image", "tests/k8s/e2e.sh schemagate:dev"] {
-        assert!(runs.iter().any(|run| run == recipe), "{recipe} in {runs:#?}");
+        assert!(
+            runs.iter().any(|run| run == recipe),
+            "{recipe} in {runs:#?}"
+        );
     }
-    assert!(fs::read_to_string(repository(".ci/run")).unwrap().contains("make --no-print-directory test"));
+    assert!(
+        fs::read_to_string(repository(".ci/run"))
+            .unwrap()
+            .contains("make --no-print-directory test")
+    );
 }
 
 // === the pull request of a team ===
@@ -122,9 +167,18 @@ struct Team<'database> {
 }
 
 impl<'database> Team<'database> {
-    fn new(database: &'database Database<'database>, base: &[(&str, &str)], added: &[(&str, &str)]) -> Self {
+    fn new(
+        database: &'database Database<'database>,
+        base: &[(&str, &str)],
+        added: &[(&str, &str)],
+    ) -> Self {
         let folder = Folder::empty();
-        let mut team = Self { database, folder, temp: Folder::empty(), base: String::new() };
+        let mut team = Self {
+            database,
+            folder,
+            temp: Folder::empty(),
+            base: String::new(),
+        };
         team.git(&["init", "--quiet"]);
         team.folder.write("README.md", b"a shop\n");
         team.commit(base);
@@ -135,37 +189,66 @@ impl<'database> Team<'database> {
 
     fn commit(&self, files: &[(&str, &str)]) {
         for (name, text) in files {
-            self.folder.write(&format!("migrations/{name}"), text.as_bytes());
+            self.folder
+                .write(&format!("migrations/{name}"), text.as_bytes());
         }
         self.git(&["add", "."]);
-        self.git(&["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "c"]);
+        self.git(&[
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.com",
+            "commit",
+            "--quiet",
+            "-m",
+            "c",
+        ]);
     }
 
     #[track_caller]
     fn git(&self, arguments: &[&str]) -> String {
-        run(Command::new("git").arg("-C").arg(self.folder.path()).args(arguments), "").must()
+        run(
+            Command::new("git")
+                .arg("-C")
+                .arg(self.folder.path())
+                .args(arguments),
+            "",
+        )
+        .must()
     }
 
     /// A step of the workflow, as the runner would run it.
     fn step(&self, name: &str) -> Said {
-        let binary = Path::new(env!("CARGO_BIN_EXE_schemagate")).parent().unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_schemagate"))
+            .parent()
+            .unwrap();
         let mut bash = Command::new("bash");
-        bash.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script(EXAMPLE, name)])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", binary.display()))
-            .env("HOME", self.temp.path())
-            .env("RUNNER_TEMP", self.temp.path())
-            .env("GITHUB_STEP_SUMMARY", self.temp.path().join("summary.md"))
-            .env("BASE", &self.base)
-            .env("SCHEMAGATE_DATABASE_URL", self.database.url())
-            .env("SCHEMAGATE_DIR", "migrations");
+        bash.args([
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            &script(EXAMPLE, name),
+        ])
+        .current_dir(self.folder.path())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", binary.display()))
+        .env("HOME", self.temp.path())
+        .env("RUNNER_TEMP", self.temp.path())
+        .env("GITHUB_STEP_SUMMARY", self.temp.path().join("summary.md"))
+        .env("BASE", &self.base)
+        .env("SCHEMAGATE_DATABASE_URL", self.database.url())
+        .env("SCHEMAGATE_DIR", "migrations");
         run(&mut bash, "")
     }
 
     fn plan(&self) -> String {
         let plan = fs::read_to_string(self.temp.path().join("plan.md")).unwrap();
-        assert_eq!(fs::read_to_string(self.temp.path().join("summary.md")).unwrap(), plan);
+        assert_eq!(
+            fs::read_to_string(self.temp.path().join("summary.md")).unwrap(),
+            plan
+        );
         plan
     }
 }
@@ -185,10 +268,16 @@ fn a_pull_request_is_validated_planned_and_linted() {
     team.step(VALIDATE).must();
     team.step(PLAN).must();
     let plan = team.plan();
-    assert!(plan.contains("0002") && plan.contains("destructive") && !plan.contains("0001_a.sql"), "{plan}");
+    assert!(
+        plan.contains("0002") && plan.contains("destructive") && !plan.contains("0001_a.sql"),
+        "{plan}"
+    );
     let lint = team.step(LINT);
     assert!(!lint.success, "{lint}");
-    assert!(lint.stdout.contains("::error file=migrations/0002_m.sql"), "{lint}");
+    assert!(
+        lint.stdout.contains("::error file=migrations/0002_m.sql"),
+        "{lint}"
+    );
     assert!(!lint.stdout.contains("0001_a.sql"), "{lint}");
 }
 
@@ -199,7 +288,10 @@ fn a_pull_request_that_is_harmless_passes() {
         &database,
         &[
             ("0001_a.sql", "CREATE TABLE a (n int);"),
-            ("0002_gone.sql", "-- schemagate: phase=contract approve=destructive reason=\"old\"\nDROP TABLE a;"),
+            (
+                "0002_gone.sql",
+                "-- schemagate: phase=contract approve=destructive reason=\"old\"\nDROP TABLE a;",
+            ),
         ],
         &[("0003_b.sql", "CREATE TABLE b (n int);")],
     );

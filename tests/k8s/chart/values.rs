@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{EVERYTHING, SECRET, SOURCES, library, template};
-use crate::tools::{Said, helm, repository, yaml};
+use crate::tools::{Said, helm, repository, values};
 
 /// The paths of all values with their defaults: what is empty, a list or no map is one value.
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
@@ -52,11 +52,11 @@ fn of_the_chart(path: &String) -> bool {
 
 #[test]
 fn each_is_in_the_schema_and_the_schema_has_no_other() {
-    let mut values = Vec::new();
+    let mut defaults = Vec::new();
     leaves(
-        &yaml(&helm(&["show", "values", "k8s/chart"]).must()),
+        &values(&helm(&["show", "values", "k8s/chart"]).must()),
         "",
-        &mut values,
+        &mut defaults,
     );
     let mut schema = Vec::new();
     described(
@@ -70,9 +70,9 @@ fn each_is_in_the_schema_and_the_schema_has_no_other() {
             .filter(of_the_chart)
             .collect::<BTreeSet<_>>()
     };
-    let (values, schema) = (set(values), set(schema));
-    assert!(values.len() > 70, "{values:?}");
-    assert_eq!(values, schema);
+    let (defaults, schema) = (set(defaults), set(schema));
+    assert!(defaults.len() > 70, "{defaults:?}");
+    assert_eq!(defaults, schema);
 }
 
 /// Another value of the same kind.
@@ -144,7 +144,7 @@ fn each_is_used() {
         .map(|(_, render, base)| said(render(base)))
         .collect();
 
-    let defaults = yaml(&chart_file("values.yaml"));
+    let defaults = values(&chart_file("values.yaml"));
     let mut paths = Vec::new();
     leaves(&defaults, "", &mut paths);
     for path in paths.iter().filter(|path| of_the_chart(path)) {
@@ -170,18 +170,18 @@ fn each_is_used() {
 
 #[test]
 fn files_for_environments_name_only_what_differs() {
-    let defaults = yaml(&chart_file("values.yaml"));
+    let defaults = values(&chart_file("values.yaml"));
     for file in ["values.dev.yaml", "values.prod.yaml"] {
-        let values = yaml(&chart_file(file));
+        let file_values = values(&chart_file(file));
         let mut paths = Vec::new();
-        leaves(&values, "", &mut paths);
+        leaves(&file_values, "", &mut paths);
         for path in paths.iter().filter(|path| of_the_chart(path)) {
             let pointer = format!("/{}", path.replace('.', "/"));
             let default = defaults
                 .pointer(&pointer)
                 .unwrap_or_else(|| panic!("{file}: no value {path}"));
             let needless =
-                default == values.pointer(&pointer).unwrap() && path != "migrations.mode";
+                default == file_values.pointer(&pointer).unwrap() && path != "migrations.mode";
             assert!(!needless, "{file}: {path} is the default");
         }
     }
