@@ -4,6 +4,7 @@ mod blocks;
 mod commands;
 mod markdown;
 mod names;
+mod restoring;
 mod runbook;
 mod sql;
 
