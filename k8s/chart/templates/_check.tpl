@@ -11,7 +11,7 @@ what a schema cannot say in a sentence.
 
 {{- if kindIs "string" $m.command -}}
 {{- $list := without (splitList " " $m.command) "" | join ", " -}}
-{{- if regexMatch "[^A-Za-z0-9 _./:@=+-]" $m.command }}{{ $list = printf "sh, -c, %s" (toJson $m.command) }}{{ end -}}
+{{- if regexMatch "[^A-Za-z0-9 _./:@=+-]" $m.command }}{{ $list = printf "sh, -c, %s" (toRawJson $m.command) }}{{ end -}}
 {{- $wrong = append $wrong (printf "migrations.command is a string, and nothing here would split it: write command: [%s]" $list) -}}
 {{- else -}}
 {{- if and $m.command (eq $m.mode "sidecar") -}}

@@ -88,8 +88,9 @@ valueFrom:
 {{- end -}}
 {{- end -}}
 
+{{/* Call with (dict "root" . "role" …). */}}
 {{- define "schemagate.volumeMounts" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if ne $m.source.type "image" }}
 - name: schemagate-migrations
   mountPath: {{ $m.source.dir }}
@@ -100,12 +101,12 @@ valueFrom:
   {{- end }}
   {{- end }}
 {{- end }}
-{{- if $m.commandImage }}
+{{- if and $m.commandImage (eq .role "migrate") }}
 - name: schemagate-bin
   mountPath: /schemagate-bin
   readOnly: true
 {{- end }}
-{{- if include "schemagate.hasTmp" . }}
+{{- if and (include "schemagate.hasTmp" .root) (eq .role "migrate") }}
 - name: schemagate-tmp
   mountPath: /tmp
 {{- end }}
@@ -114,24 +115,22 @@ valueFrom:
 {{- end }}
 {{- end -}}
 
-{{- define "schemagate.configMapName" -}}
-{{- with .Values.migrations.source.configMap -}}
-{{- if .name -}}
-{{ .name }}
-{{- else if include "schemagate.hasJobs" $ -}}
-{{ include "schemagate.fullname" $ }}-migrations
-{{- else -}}
-{{ include "schemagate.fullname" $ }}-migrations-{{ toJson .files | sha256sum | trunc 8 }}
-{{- end -}}
-{{- end -}}
+{{/* Two ConfigMaps hold the same: that of a hook is gone when the hook has succeeded, and pods of the application stay. */}}
+{{- define "schemagate.hookConfigMap" -}}
+{{ include "schemagate.fullname" . }}-migrations
 {{- end -}}
 
+{{- define "schemagate.podConfigMap" -}}
+{{ include "schemagate.fullname" . }}-migrations-{{ toJson .Values.migrations.source.configMap.files | sha256sum | trunc 8 }}
+{{- end -}}
+
+{{/* Call with (dict "root" . "hook" …), the latter whether the pod is that of a hook. */}}
 {{- define "schemagate.volumeList" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if eq $m.source.type "configMap" }}
 - name: schemagate-migrations
   configMap:
-    name: {{ include "schemagate.configMapName" . }}
+    name: {{ $m.source.configMap.name | default (include (.hook | ternary "schemagate.hookConfigMap" "schemagate.podConfigMap") .root) }}
     {{- with $m.source.configMap.items }}
     items:
       {{- toYaml . | nindent 6 }}
@@ -151,7 +150,7 @@ valueFrom:
   emptyDir:
     sizeLimit: 16Mi
 {{- end }}
-{{- if include "schemagate.hasTmp" . }}
+{{- if include "schemagate.hasTmp" .root }}
 - name: schemagate-tmp
   emptyDir: {}
 {{- end }}
@@ -167,25 +166,28 @@ valueFrom:
 {{- if and .Values.migrations.command (not (has "/tmp" $paths)) }}true{{ end -}}
 {{- end -}}
 
-{{/* What has to be in place before: the migrations out of the application's image, schemagate beside another tool. */}}
+{{/*
+What has to be in place before: the migrations out of the application's image, schemagate beside another tool. Call with
+(dict "root" . "role" …).
+*/}}
 {{- define "schemagate.preparation" -}}
-{{- $m := .Values.migrations -}}
+{{- $m := .root.Values.migrations -}}
 {{- if eq $m.source.type "emptyDir" }}
 - name: schemagate-migrations
   image: {{ $m.source.emptyDir.image }}
-  command: {{ $m.source.emptyDir.command | default (list "cp" "-R" (printf "%s/." $m.source.emptyDir.path) $m.source.dir) | toJson }}
+  command: {{ $m.source.emptyDir.command | default (list "cp" "-R" (printf "%s/." $m.source.emptyDir.path) $m.source.dir) | toRawJson }}
   volumeMounts:
     - name: schemagate-migrations
       mountPath: {{ $m.source.dir }}
   resources:
     {{- toYaml $m.resources | nindent 4 }}
   securityContext:
-    {{- include "schemagate.securityContext" . | nindent 4 }}
+    {{- include "schemagate.securityContext" .root | nindent 4 }}
 {{- end }}
-{{- if $m.commandImage }}
+{{- if and $m.commandImage (eq .role "migrate") }}
 - name: schemagate-install
-  image: {{ include "schemagate.image" . }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  image: {{ include "schemagate.image" .root }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   args: [install, /schemagate-bin/]
   volumeMounts:
     - name: schemagate-bin
@@ -193,7 +195,7 @@ valueFrom:
   resources:
     {{- toYaml $m.resources | nindent 4 }}
   securityContext:
-    {{- include "schemagate.securityContext" . | nindent 4 }}
+    {{- include "schemagate.securityContext" .root | nindent 4 }}
 {{- end }}
 {{- end -}}
 
@@ -202,7 +204,7 @@ valueFrom:
 {{- $root := .root -}}
 {{- $m := .root.Values.migrations -}}
 {{- $wraps := and (eq .role "migrate") $m.command -}}
-{{- $volumeMounts := include "schemagate.volumeMounts" $root | trim -}}
+{{- $volumeMounts := include "schemagate.volumeMounts" . | trim -}}
 - name: {{ get (dict "migrate" "migrate" "sidecar" "schema" "gate" "wait-for-schema" "verify" "verify") .role }}
   {{- if and $wraps $m.commandImage }}
   image: {{ $m.commandImage }}
@@ -211,9 +213,9 @@ valueFrom:
   imagePullPolicy: {{ $root.Values.image.pullPolicy }}
   {{- end }}
   {{- if and $wraps $m.commandImage }}
-  command: {{ concat (list "/schemagate-bin/schemagate" "exec" "--") $m.command | toJson }}
+  command: {{ concat (list "/schemagate-bin/schemagate" "exec" "--") $m.command | toRawJson }}
   {{- else if $wraps }}
-  command: {{ concat (list "/schemagate" "exec" "--") $m.command | toJson }}
+  command: {{ concat (list "/schemagate" "exec" "--") $m.command | toRawJson }}
   {{- else if eq .role "gate" }}
   args: [wait, --for, schema]
   {{- else }}

@@ -97,7 +97,7 @@ spec:
   {{- if eq .role "backup" }}
   {{- include "schemagate.backupPod" $root | nindent 2 }}
   {{- else }}
-  {{- with include "schemagate.preparation" $root | trim }}
+  {{- with include "schemagate.preparation" . | trim }}
   initContainers:
     {{- . | nindent 4 }}
   {{- end }}
@@ -108,7 +108,7 @@ spec:
 {{- end -}}
 
 {{- define "schemagate.podVolumes" -}}
-{{- $volumes := include "schemagate.volumeList" .root | trim -}}
+{{- $volumes := include "schemagate.volumeList" (dict "root" .root "hook" (ne (include "schemagate.order" (dict "root" .root "role" "resource")) "")) | trim -}}
 {{- $assertions := eq .role "verify" | ternary .root.Values.migrations.verify.assertions "" -}}
 {{- if or $volumes $assertions }}
 volumes:

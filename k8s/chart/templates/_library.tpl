@@ -15,6 +15,11 @@ What your own chart includes. Lists of containers and of volumes, and nothing wh
 {{- $mode := $box.root.Values.migrations.mode -}}
 {{- if eq $mode "initContainer" -}}
 {{- include "schemagate.initContainer" . -}}
+{{- else if and (eq $mode "sidecar") (not $box.root.Values.migrations.sidecar.native) -}}
+{{- /* The sidecar itself is one of the containers: an init container that never ends would keep them away. */ -}}
+{{- if $box.root.Values.migrations.enabled -}}
+{{- include "schemagate.preparation" (dict "root" $box.root "role" "sidecar") | trim -}}
+{{- end -}}
 {{- else if eq $mode "sidecar" -}}
 {{- include "schemagate.sidecar" . -}}
 {{- else -}}
@@ -44,7 +49,11 @@ What your own chart includes. Lists of containers and of volumes, and nothing wh
 {{- if or (eq .role "gate") (and (eq .role "sidecar") (ne $root.Values.migrations.mode "sidecar")) -}}
 {{- include "schemagate.checkWaiting" $root -}}
 {{- end -}}
-{{- printf "%s\n%s" (include "schemagate.preparation" $root | trim) (include "schemagate.container" (dict "root" $root "role" .role)) | trim -}}
+{{- $first := "" -}}
+{{- if or (ne .role "sidecar") $root.Values.migrations.sidecar.native -}}
+{{- $first = include "schemagate.preparation" (dict "root" $root "role" .role) | trim -}}
+{{- end -}}
+{{- printf "%s\n%s" $first (include "schemagate.container" (dict "root" $root "role" .role)) | trim -}}
 {{- end -}}
 {{- end -}}
 
@@ -53,7 +62,7 @@ What your own chart includes. Lists of containers and of volumes, and nothing wh
 {{- $box := dict "from" . -}}
 {{- include "schemagate.resolve" $box -}}
 {{- if $box.root.Values.migrations.enabled -}}
-{{- include "schemagate.volumeList" $box.root | trim -}}
+{{- include "schemagate.volumeList" (dict "root" $box.root "hook" false) | trim -}}
 {{- end -}}
 {{- end -}}
 

@@ -109,6 +109,15 @@ fn every_mode_and_source_is_valid_and_restricted() {
             .into_iter()
             .flatten()
             .collect();
+        for map in volumes
+            .iter()
+            .filter_map(|volume| volume["configMap"]["name"].as_str())
+        {
+            // That of a hook is gone with it.
+            let made = documents.get(&format!("ConfigMap/{map}"));
+            let of_a_hook = made.to_string().contains("/hook\"");
+            assert_eq!(of_a_hook, name.starts_with("Job/"), "{name}: {made}");
+        }
         for container in containers(&pod) {
             for mount in container["volumeMounts"].as_array().into_iter().flatten() {
                 assert!(
@@ -197,6 +206,37 @@ fn a_sidecar_beside_a_job_only_watches() {
         sidecar["startupProbe"]["failureThreshold"], 300,
         "ten minutes in steps of two seconds"
     );
+}
+
+/// Kubernetes before 1.29, or pods that shall start at once: a container like the others. As an init container it would never end.
+#[test]
+fn a_classic_sidecar_is_one_of_the_containers() {
+    let chart = copy(|text| {
+        let containers = "      containers:\n";
+        let sidecar = "        {{- include \"schemagate.sidecar\" . | nindent 8 }}\n";
+        text.replace(containers, &format!("{containers}{sidecar}"))
+    });
+    let classic = "schemagate.migrations.mode=sidecar,schemagate.migrations.sidecar.native=false";
+    let source = format!("schemagate.{}", SOURCES[3]);
+    let yaml = template(&chart, &["--set", classic, "--set-json", &source]).must();
+    let documents = Documents::parse(&yaml);
+    documents.assert_restricted();
+    let names = |containers: &[&Value]| {
+        let all = containers
+            .iter()
+            .map(|container| container["name"].as_str().unwrap().to_owned());
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&init_containers(&documents)),
+        ["schemagate-migrations"]
+    );
+    let pod = &documents.get("Deployment/shop")["spec"]["template"];
+    assert_eq!(
+        names(&containers(pod)),
+        ["schemagate-migrations", "schema", "shop"]
+    );
+    assert!(containers(pod)[1]["restartPolicy"].is_null());
 }
 
 /// The sample's pods wait for the schema, so a hook that comes after them is refused.

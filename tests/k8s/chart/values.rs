@@ -100,6 +100,9 @@ fn another(path: &str, default: &Value) -> Value {
     }
 }
 
+/// What renders a release with these arguments.
+type Render<'chart> = &'chart dyn Fn(&[&str]) -> Said;
+
 /// In one of these releases each value makes a difference, if only by a sentence that refuses it.
 #[test]
 fn each_is_used() {
@@ -107,7 +110,7 @@ fn each_is_used() {
         r#"migrations={"existingSecret":"s","command":["a"],"commandImage":"b","execOnce":"c"}"#;
     let chart = |arguments: &[&str]| template(arguments);
     let in_library = |arguments: &[&str]| library::template(library::example(), arguments);
-    let bases: [(&str, &dyn Fn(&[&str]) -> Said, &[&str]); 8] = [
+    let bases: [(&str, Render<'_>, &[&str]); 8] = [
         ("", &chart, &["--set-json", EVERYTHING]),
         (
             "",
