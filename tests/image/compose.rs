@@ -58,14 +58,14 @@ impl Project {
         compose
     }
 
-    fn up(&self) -> Output {
-        let mut up = self.compose(&["up", "--detach", "--build"]);
+    fn up(&self, words: &[&str]) -> Output {
+        let mut up = self.compose(&[&["up", "--detach"], words].concat());
         up.output().expect("docker-compose: run `make setup`")
     }
 
     #[track_caller]
-    fn must_come_up(&self) {
-        let output = self.up();
+    fn must_come_up(&self, words: &[&str]) {
+        let output = self.up(words);
         assert!(
             output.status.success(),
             "{}\n{}",
@@ -129,7 +129,7 @@ fn up_from_nothing_and_again() {
     let project = Project::new();
     // Long enough to be seen.
     add(&project.migrations(), "0003_slow", "select pg_sleep(3);");
-    project.must_come_up();
+    project.must_come_up(&["--build"]);
     project.answers("The schema came first.");
     // Both are of the engine's clock.
     let ended = project.inspect("migrate", "{{.State.FinishedAt}}");
@@ -144,7 +144,7 @@ fn up_from_nothing_and_again() {
         project.logs("schema")
     );
 
-    project.must_come_up();
+    project.must_come_up(&[]);
     assert_eq!(project.inspect("migrate", "{{.State.ExitCode}}"), "0");
     let logs = project.logs("migrate");
     assert!(logs.contains("\"applied\":[]"), "{logs}");
@@ -159,7 +159,7 @@ fn a_broken_migration_keeps_the_application_down_and_says_why() {
         "0003_broken",
         "alter table notse add column body text;",
     );
-    let output = project.up();
+    let output = project.up(&["--build"]);
     assert!(!output.status.success(), "{}", said(&output));
     assert_eq!(project.inspect("migrate", "{{.State.ExitCode}}"), "5");
     let logs = project.logs("migrate");
@@ -180,6 +180,6 @@ fn a_broken_migration_keeps_the_application_down_and_says_why() {
     // Mended, it comes up.
     let file = project.migrations().join("0003_broken.sql");
     fs::write(file, "alter table notes add column body text;").expect("a file");
-    project.must_come_up();
+    project.must_come_up(&["--build"]);
     project.answers("The schema came first.");
 }
