@@ -9,6 +9,7 @@ pub mod frame;
 mod holder;
 mod inspect;
 pub mod prepare;
+mod prepared;
 mod restore;
 mod resumable;
 pub mod sender;
@@ -22,6 +23,7 @@ pub use failure::{Failure, SqlFailure};
 pub use frame::{Frame, Holding, Limits};
 use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
+pub use prepared::Prepared;
 pub use restore::restore;
 
 use crate::{
@@ -30,9 +32,13 @@ use crate::{
     history::journal::{self, Author, Entry, Kind},
     migration::{Migration, TableName, TransactionMode, quote_literal},
     source::Source,
+    sql::Template,
     stop::Stop,
     wire,
 };
+
+/// For fewer migrations, preparing what is said with each of them costs more than it saves.
+const WORTH_PREPARING: usize = 10;
 
 /// Which way the files lead.
 #[derive(Debug, Clone, Copy)]
@@ -101,12 +107,15 @@ impl Applier<'_> {
         if mode == TransactionMode::All {
             return self.all(jobs).await;
         }
+        let mut left = jobs.len();
         for job in jobs {
             self.check_stop()?;
             let migration = &self.source.migrations[job.migration];
             (self.on_event)(Event::Starting(migration));
             let started = Instant::now();
             job.load(self.source)?;
+            self.keep_statements(job, left).await?;
+            left -= 1;
             let outcome = match &job.mode {
                 Mode::Transaction => self.each(job).await,
                 Mode::Pieces(_) => self.pieces(job).await,
@@ -117,6 +126,32 @@ impl Applier<'_> {
                 migration,
                 elapsed: started.elapsed(),
             });
+        }
+        Ok(())
+    }
+
+    /// Has the session keep what is said with every migration, where enough are to come; or forget it before a file that
+    /// may take it away.
+    async fn keep_statements(&mut self, job: &Job, left: usize) -> Result<(), Failure> {
+        let own_session = self.frame.holding == Holding::Session;
+        if matches!(job.mode, Mode::Pieces(_)) || prepared::may_drop(job.script()?.text()) {
+            self.frame.prepared = Prepared::default();
+        } else if own_session && left >= WORTH_PREPARING && self.frame.prepared.is_empty() {
+            let limits = self.limits_of(self.migration(job));
+            let mut templates = vec![self.frame.lock(&limits)];
+            templates.push(self.history_template(job));
+            templates.extend(self.record_templates(job, transactional::SINCE_MESSAGE));
+            let prepared = Prepared::of(&templates);
+            // Names are looked up as who will use them.
+            let role = self.frame.set_role();
+            let sql = format!("BEGIN;{}{}COMMIT", role.sql, prepared.prepare().sql);
+            match wire::execute(self.client(), &sql).await.error {
+                None => self.frame.prepared = prepared,
+                // Then each is said in full; what is wrong, if anything is, that will tell.
+                Some(_) => {
+                    let _ = wire::execute(self.client(), "ROLLBACK").await;
+                }
+            }
         }
         Ok(())
     }
@@ -154,11 +189,18 @@ impl Applier<'_> {
 
     /// What says in the tool's table and in the journal that a migration is applied, or undone.
     fn record(&self, job: &Job, duration_ms: &str) -> Statements {
-        let migration = self.migration(job);
         let mut out = Statements::default();
+        for template in self.record_templates(job, duration_ms) {
+            out.push(&self.frame.prepared.say(&template));
+        }
+        out
+    }
+
+    fn record_templates(&self, job: &Job, duration_ms: &str) -> Vec<Template> {
+        let migration = self.migration(job);
         let (change, kind) = match self.undone_row(job) {
             None => (
-                crate::formats::insert_sql(
+                crate::formats::insert(
                     self.source.format,
                     self.table,
                     self.shape,
@@ -167,27 +209,34 @@ impl Applier<'_> {
                 ),
                 Kind::Applied,
             ),
-            Some(row) => (crate::formats::delete_sql(self.table, row), Kind::Reverted),
+            Some(row) => (
+                Template::new(crate::formats::delete_sql(self.table, row)),
+                Kind::Reverted,
+            ),
         };
-        out.push(&change);
+        let mut templates = vec![change];
         if self.journal {
             let mut entry = Entry::about(kind, &migration.version, &migration.checksum);
             entry.duration_ms = Some(duration_ms);
-            out.push(&self.author.insert_sql(&entry));
+            templates.push(self.author.insert(&entry));
         }
-        out
+        templates
     }
 
     /// The check that stands behind the lock: the history still says what the look at it has shown.
     fn history_check(&self, job: &Job) -> String {
+        self.frame.prepared.say(&self.history_template(job))
+    }
+
+    fn history_template(&self, job: &Job) -> Template {
         if let Some(row) = self.undone_row(job) {
-            return crate::formats::newest_check_sql(self.table, row);
+            return Template::new(crate::formats::newest_check_sql(self.table, row));
         }
         let fence = match self.frame.holding {
             Holding::Session => Fence::SinceLook,
             Holding::Transaction | Holding::Elsewhere => Fence::SinceAnything,
         };
-        crate::formats::applied_check_sql(
+        crate::formats::applied_check(
             self.source.format,
             self.table,
             self.shape,

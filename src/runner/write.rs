@@ -220,18 +220,17 @@ impl Runner<'_> {
         for &index in &plan.run {
             let migration = &self.source.migrations[index];
             // The look was before the lock.
-            let check = formats::applied_check_sql(
+            let check = formats::applied_check(
                 history.format,
                 &history.table,
                 ground.shape,
                 migration,
                 formats::Fence::SinceAnything,
             );
-            let row =
-                formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
-            sql.push_str(&check);
+            let row = formats::insert(history.format, &history.table, ground.shape, migration, "0");
+            sql.push_str(&check.inline());
             sql.push(';');
-            sql.push_str(&row);
+            sql.push_str(&row.inline());
             sql.push(';');
             if ground.journal {
                 let entry = Entry::about(Kind::Baselined, &migration.version, &migration.checksum);
