@@ -15,7 +15,10 @@ mod resumable;
 pub mod sender;
 mod transactional;
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::Client;
 
@@ -31,6 +34,7 @@ use crate::{
     formats::{Fence, Shape},
     history::journal::{self, Author, Entry, Kind},
     migration::{Migration, TableName, TransactionMode, quote_literal},
+    observe::{self, Sight, Watch},
     source::Source,
     sql::Template,
     stop::Stop,
@@ -79,9 +83,12 @@ pub struct Applier<'a> {
     pub database: &'a str,
     /// Asked before each migration.
     pub stop: &'a Stop,
-    /// Told what happens.
-    pub on_event: &'a mut dyn FnMut(Event<'_>),
+    /// Told what happens, also by who looks on while a statement runs.
+    pub on_event: &'a Listener<'a>,
 }
+
+/// Who is told what happens; it tells nobody anything itself.
+pub type Listener<'a> = RefCell<&'a mut dyn FnMut(Event<'_>)>;
 
 /// What happens while applying.
 #[derive(Debug)]
@@ -95,34 +102,44 @@ pub enum Event<'a> {
         /// From sending to the answer.
         elapsed: Duration,
     },
+    /// What a second connection sees of a statement that takes long.
+    Watching(&'a Sight),
     /// A worth-while remark on the way.
     Note(String),
 }
 
 // === impl Applier ===
 
-impl Applier<'_> {
+impl<'a> Applier<'a> {
     /// Runs the jobs in order, up to the first failure.
     pub async fn run(&mut self, jobs: &mut [Job], mode: TransactionMode) -> Result<(), Failure> {
         if mode == TransactionMode::All {
-            return self.all(jobs).await;
+            let watch = self.watch(&self.limits);
+            return self
+                .watched(&watch, async |applier| applier.all(jobs).await)
+                .await;
         }
         let mut left = jobs.len();
         for job in jobs {
             self.check_stop()?;
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Starting(migration));
+            self.tell(Event::Starting(migration));
             let started = Instant::now();
             job.load(self.source)?;
             self.keep_statements(job, left).await?;
             left -= 1;
-            let outcome = match &job.mode {
-                Mode::Transaction => self.each(job).await,
-                Mode::Pieces(_) => self.pieces(job).await,
+            let watch = self.watch(&self.limits_of(migration));
+            let outcome = {
+                let job = &*job;
+                self.watched(&watch, async |applier| match &job.mode {
+                    Mode::Transaction => applier.each(job).await,
+                    Mode::Pieces(_) => applier.pieces(job).await,
+                })
+                .await
             };
             job.unload();
             outcome?;
-            (self.on_event)(Event::Applied {
+            self.tell(Event::Applied {
                 migration,
                 elapsed: started.elapsed(),
             });
@@ -158,6 +175,36 @@ impl Applier<'_> {
 
     fn check_stop(&self) -> Result<(), Failure> {
         self.stop.cause().map_or(Ok(()), |_| Err(Failure::Stopped))
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        (self.on_event.borrow_mut())(event);
+    }
+
+    /// Who looks on while something runs within these limits.
+    fn watch(&self, limits: &Limits) -> Watch<'a> {
+        let target = observe::Target {
+            pid: self.session.wire_pid().filter(|_| self.direct),
+            application_name: &self.frame.application_name,
+            server_version: self.frame.server_version,
+        };
+        Watch::new(self.connect, &target, limits.lock)
+    }
+
+    /// Runs something that a second connection looks at when it takes long. Where it ends because of a lock, who was in
+    /// the way is part of why.
+    async fn watched(
+        &mut self,
+        watch: &Watch<'_>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let on_event = self.on_event;
+        let mut tell = |sight: &Sight| (on_event.borrow_mut())(Event::Watching(sight));
+        let mut outcome = watch.beside(work(self), &mut tell).await;
+        if let Err(Failure::Contention(sql)) = &mut outcome {
+            sql.blocked_by = observe::list(&watch.blockers());
+        }
+        outcome
     }
 
     fn client(&self) -> &Client {

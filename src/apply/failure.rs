@@ -73,6 +73,8 @@ pub struct SqlFailure {
     pub rolled_back: String,
     /// The role, for the advice on a missing privilege.
     pub user: String,
+    /// Who held what was waited for, where that was seen.
+    pub blocked_by: Option<String>,
 }
 
 // === impl Failure ===
@@ -171,6 +173,7 @@ impl SqlFailure {
             context: None,
             rolled_back: String::new(),
             user: String::new(),
+            blocked_by: None,
         }
     }
 
@@ -207,6 +210,14 @@ impl SqlFailure {
         )
     }
 
+    /// The line of [`SqlFailure::headline`], and who was in the way.
+    pub fn hindrance(&self) -> String {
+        match &self.blocked_by {
+            Some(blocked_by) => format!("{}; blocked by {blocked_by}", self.headline()),
+            None => self.headline(),
+        }
+    }
+
     /// The line with its caret, the statement, hint and context; what a person reads first. Without DETAIL.
     pub fn block(&self) -> String {
         let mut lines = Vec::new();
@@ -218,6 +229,9 @@ impl SqlFailure {
         }
         if let (Some(number), Some(excerpt)) = (self.statement, &self.excerpt) {
             lines.push(format!("statement {number}: {excerpt}"));
+        }
+        if let Some(blocked_by) = &self.blocked_by {
+            lines.push(format!("blocked by: {blocked_by}"));
         }
         if let Some(hint) = &self.hint {
             lines.push(format!("hint: {hint}"));

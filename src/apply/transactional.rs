@@ -61,7 +61,7 @@ impl Applier<'_> {
         self.settle(sent, jobs, None).await?;
         for job in jobs {
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Applied {
+            self.tell(Event::Applied {
                 migration,
                 elapsed: started.elapsed(),
             });
@@ -77,7 +77,7 @@ impl Applier<'_> {
             let job = &mut jobs[index];
             job.load(self.source)?;
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Starting(migration));
+            self.tell(Event::Starting(migration));
             let limits = self.limits_of(migration);
             let before = if index == 0 {
                 sender.own(&label(&migration.version), 0);

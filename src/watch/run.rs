@@ -203,7 +203,7 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
             version: &migration.version,
             elapsed: *elapsed,
         }),
-        Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.headline())),
+        Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.hindrance())),
         Event::Lost { error, .. } => {
             desk.observe(Observation::Unreachable(Told {
                 what: format!("the connection was lost: {error}"),
@@ -213,6 +213,7 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
         // Who has the lock may yet be held by a gate; a sidecar undoes and repairs nothing.
         Event::LockTaken { .. }
         | Event::Reverted { .. }
+        | Event::Watching { .. }
         | Event::Repaired(_)
         | Event::Warning(_)
         | Event::Note(_)
