@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::{
+    apply::SqlFailure,
     connect, duration,
     lock::Holder,
     observe::{Sight, Step, Waiting},
@@ -58,7 +59,8 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
             next_ms = millis(*next_in),
             blocked_by = failure.blocked_by,
             error = %failure.headline(),
-            "rolled back so that the application does not queue behind it; trying again"
+            "{}; trying again",
+            why_again(failure)
         ),
         Event::Lost { error, version } => warn!(
             error,
@@ -70,6 +72,17 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
 }
 
 /// How far a long statement is. Without a bar a line now and then has to do.
+fn why_again(failure: &SqlFailure) -> &'static str {
+    match failure.code.as_str() {
+        _ if failure.is_exhaustion() => {
+            "rolled back, the server has run out of disk space or memory"
+        }
+        "40P01" => "rolled back to end a deadlock with another session",
+        "40001" => "rolled back because another transaction came in between",
+        _ => "rolled back so that the application does not queue behind it",
+    }
+}
+
 fn watching(version: &str, sight: &Sight) {
     if !sight.is_line {
         return;

@@ -252,7 +252,7 @@ fn cause(migrations: &[Migration], error: &Error) -> Cause {
 fn run_end(outcome: &Result<runner::Outcome, runner::Error>) -> RunEnd {
     match outcome {
         Ok(_) => RunEnd::Well,
-        Err(runner::Error::Apply(Failure::Sql(_)) | runner::Error::LockRetries(_)) => {
+        Err(runner::Error::Apply(Failure::Sql(_)) | runner::Error::Retries(_)) => {
             RunEnd::MigrationFailed
         }
         Err(_) => RunEnd::Otherwise,
