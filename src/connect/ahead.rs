@@ -81,6 +81,14 @@ mod tests {
     use super::*;
     use crate::connect::target::Host;
 
+    const SETTINGS: SocketSettings = SocketSettings {
+        keepalives: false,
+        idle: None,
+        interval: None,
+        count: None,
+        user_timeout: None,
+    };
+
     fn endpoint(port: u16) -> Endpoint {
         Endpoint {
             host: Host::Name("127.0.0.1".to_owned()),
@@ -94,13 +102,13 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let to = endpoint(listener.local_addr().unwrap().port());
         let ahead = Ahead::default();
-        ahead.begin(to.clone(), SocketSettings::default());
+        ahead.begin(to.clone(), SETTINGS);
         let addresses = ahead.clone().addresses(&to).await.unwrap();
         assert!(ahead.socket(&addresses[0]).is_some());
         assert!(ahead.socket(&addresses[0]).is_none());
         assert!(ahead.addresses(&to).await.is_none());
 
-        ahead.begin(to.clone(), SocketSettings::default());
+        ahead.begin(to.clone(), SETTINGS);
         assert!(ahead.addresses(&endpoint(1)).await.is_none());
         assert!(ahead.addresses(&to).await.is_none());
     }
@@ -111,7 +119,7 @@ mod tests {
         let to = endpoint(listener.local_addr().unwrap().port());
         drop(listener);
         let ahead = Ahead::default();
-        ahead.begin(to.clone(), SocketSettings::default());
+        ahead.begin(to.clone(), SETTINGS);
         let addresses = ahead.addresses(&to).await.unwrap();
         assert!(ahead.socket(&addresses[0]).is_none());
     }
