@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::process::{is_root, memory_kib, must};
-use crate::harness::{Folder, Schemagate, Server, Session, Stop, eventually, scratch};
+use crate::harness::process::{memory_kib, must};
+use crate::harness::{Folder, Mount, Schemagate, Server, Session, Stop, eventually};
 
 /// A folder is refused with 2 and a word that names the trouble, before anything is written.
 #[track_caller]
@@ -376,11 +375,7 @@ fn install_onto_a_full_or_read_only_file_system() {
 fn migrations_on_a_read_only_file_system() {
     let mount = Mount::tmpfs("size=64k");
     fs::write(mount.path().join("0001_a.sql"), "CREATE TABLE a (id int);").expect("a file");
-    must(
-        Command::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(mount.path()),
-    );
+    mount.remount("ro");
     let database = Server::debian().database();
     Schemagate::migrate(&database, mount.path())
         .run()
