@@ -82,10 +82,10 @@ fn of_another_role_only_pid_and_name_are_known() {
         "GRANT CREATE ON DATABASE {} TO {role}",
         database.name
     ));
-    let (_reader, pid) = reader(&database);
     database.query(&format!(
         "ALTER TABLE busy OWNER TO {role}; GRANT CREATE ON SCHEMA public TO {role}"
     ));
+    let (_reader, pid) = reader(&database);
     let outcome = short(&database, "0").url(&database.url_as(&role)).run();
     outcome
         .assert_code(4)
