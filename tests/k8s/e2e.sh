@@ -437,7 +437,7 @@ spec:
             - {name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: postgres, key: password}}}
             - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
-          readinessProbe: {exec: {command: [pg_isready, -h, 127.0.0.1, -U, postgres]}, periodSeconds: 1}
+          readinessProbe: {exec: {command: [pg_isready, -h, 127.0.0.1, -U, postgres]}, timeoutSeconds: 5, periodSeconds: 1}
           volumeMounts: [{name: data, mountPath: /var/lib/postgresql/data}]
       volumes: [{name: data, emptyDir: {}}]
 EOF
