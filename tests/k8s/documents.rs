@@ -68,14 +68,24 @@ impl Documents {
 /// `Kind/name`.
 pub(crate) fn label(document: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    format!("{}/{}", text(&document["kind"]), text(&document["metadata"]["name"]))
+    format!(
+        "{}/{}",
+        text(&document["kind"]),
+        text(&document["metadata"]["name"])
+    )
 }
 
 /// The pod, or the template of one, in a document.
 fn pod(document: &Value) -> Option<Value> {
     let spec = &document["spec"];
-    let places = [document, &spec["template"], &spec["jobTemplate"]["spec"]["template"]];
-    let found = places.into_iter().find(|place| place["spec"]["containers"].is_array());
+    let places = [
+        document,
+        &spec["template"],
+        &spec["jobTemplate"]["spec"]["template"],
+    ];
+    let found = places
+        .into_iter()
+        .find(|place| place["spec"]["containers"].is_array());
     found.cloned()
 }
 

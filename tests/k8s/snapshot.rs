@@ -9,7 +9,10 @@ use crate::tools::repository;
 pub(crate) fn assert_snapshot(name: &str, actual: &str) {
     let path = repository("tests/k8s/snapshots").join(name);
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        assert!(env::var_os("CI").is_none(), "a snapshot is not written where nobody reads it");
+        assert!(
+            env::var_os("CI").is_none(),
+            "a snapshot is not written where nobody reads it"
+        );
         fs::create_dir_all(path.parent().expect("a folder")).expect("the folder of snapshots");
         fs::write(&path, actual).expect("the snapshot");
         return;

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 /// A path inside the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -32,12 +34,22 @@ pub(crate) fn helm(arguments: &[&str]) -> Said {
 
 /// Runs `kubectl` in the repository, without a cluster.
 pub(crate) fn kubectl(arguments: &[&str]) -> Said {
-    run(program("kubectl").env("KUBECONFIG", "/dev/null").args(arguments), "")
+    run(
+        program("kubectl")
+            .env("KUBECONFIG", "/dev/null")
+            .args(arguments),
+        "",
+    )
 }
 
 /// Runs `actionlint` on one workflow.
 pub(crate) fn actionlint(workflow: &Path) -> Said {
-    run(program("actionlint").args(["-no-color", "-oneline"]).arg(workflow), "")
+    run(
+        program("actionlint")
+            .args(["-no-color", "-oneline"])
+            .arg(workflow),
+        "",
+    )
 }
 
 /// Judges pod templates (a JSON list) as a namespace that enforces Pod Security `restricted` would.
@@ -56,6 +68,28 @@ pub(crate) fn kubernetes_validate<S: AsRef<OsStr>>(files: &[S], input: &str) -> 
     run(&mut command, input)
 }
 
+/// Reads any YAML (workflows, tests of rules) as JSON, each scalar as text.
+#[track_caller]
+pub(crate) fn yaml(text: &str) -> Value {
+    read_yaml(text, "BaseLoader")
+}
+
+/// Reads the values of a chart, with their types.
+#[track_caller]
+pub(crate) fn values(text: &str) -> Value {
+    read_yaml(text, "SafeLoader")
+}
+
+#[track_caller]
+fn read_yaml(text: &str, loader: &str) -> Value {
+    let script = format!(
+        "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.{loader}), sys.stdout)"
+    );
+    let python = repository("tests/peers/kubernetes-validate/.venv/bin/python");
+    let said = run(Command::new(python).args(["-c", &script]), text).must();
+    serde_json::from_str(&said).expect("JSON")
+}
+
 fn program(name: &str) -> Command {
     let mut command = Command::new(repository("target/k8s/bin").join(name));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -69,7 +103,8 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Said {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
+    let mut child =
+        started.unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
     let mut stdin = child.stdin.take().expect("a pipe");
     let output: Output = std::thread::scope(|scope| {
         // A program that reads none of it may end first.
@@ -107,7 +142,12 @@ impl Said {
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, success, stdout, stderr } = self;
+        let Self {
+            command,
+            success,
+            stdout,
+            stderr,
+        } = self;
         write!(f, "{command}: success {success}\n{stderr}\n{stdout}")
     }
 }

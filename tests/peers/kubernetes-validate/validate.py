@@ -43,6 +43,13 @@ Loader.yaml_implicit_resolvers = {
 }
 
 
+class Definitions(yaml.CSafeLoader):
+    """Definitions name the operator `=`, which YAML 1.1 reserves."""
+
+
+Definitions.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)
+
+
 def strict(schema):
     """The schema of a custom resource as JSON Schema, without room for unknown fields."""
     if isinstance(schema, list):
@@ -58,23 +65,28 @@ def strict(schema):
     return out
 
 
-def custom_resources(folder):
-    found = {}
-    for path in sorted(pathlib.Path(folder).glob("*.yaml")):
-        definition = yaml.safe_load(path.read_text())["spec"]
-        for version in definition["versions"]:
-            schema = strict(version["schema"]["openAPIV3Schema"])
-            schema["properties"]["metadata"] = {"type": "object"}
-            key = (f"{definition['group']}/{version['name']}", definition["names"]["kind"])
-            found[key] = jsonschema.Draft202012Validator(schema)
-    return found
+@functools.lru_cache(maxsize=None)
+def custom_resource(folder, api_version, kind):
+    """The validator of a custom resource, if its definition is in the folder."""
+    group, _, version = api_version.rpartition("/")
+    for path in sorted(pathlib.Path(folder).glob(f"{group}_*.yaml")):
+        text = path.read_text()
+        # Reading one takes a second.
+        if f"\n    kind: {kind}\n" not in text:
+            continue
+        for served in yaml.load(text, Loader=Definitions)["spec"]["versions"]:
+            if served["name"] == version:
+                schema = strict(served["schema"]["openAPIV3Schema"])
+                schema["properties"]["metadata"] = {"type": "object"}
+                return jsonschema.Draft202012Validator(schema)
+    return None
 
 
-def problems(document, custom):
+def problems(document, crds):
     if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= document.keys():
         yield "is no Kubernetes document: it needs apiVersion, kind and metadata"
         return
-    validator = custom.get((document["apiVersion"], document["kind"]))
+    validator = custom_resource(crds, document["apiVersion"], document["kind"])
     if validator:
         for error in validator.iter_errors(document):
             yield f"{error.json_path}: {error.message}"
@@ -89,7 +101,6 @@ def problems(document, custom):
 
 
 def main(crds, *files):
-    custom = custom_resources(crds)
     documents = []
     wrong = 0
     for name in files:
@@ -105,7 +116,7 @@ def main(crds, *files):
             label = ""
             if isinstance(document, dict):
                 label = f"{document.get('kind')} {(document.get('metadata') or {}).get('name')}: "
-            for problem in problems(document, custom):
+            for problem in problems(document, crds):
                 print(f"{name}: {label}{problem}", file=sys.stderr)
                 wrong += 1
     json.dump(documents, sys.stdout)
