@@ -9,10 +9,10 @@ PACKED_LIMIT := 3145728
 IMAGE := schemagate:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test chaos fuzz demo lint deny size bench image
+.PHONY: help setup build image test chaos fuzz demo lint deny size bench e2e
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 setup: ## Install what the tests need and what is missing (Debian 12, toolchains of Rust and Go)
 	@tests/setup
@@ -67,3 +67,11 @@ size: build ## Print the binary's size, also compressed; fail above the limits
 
 bench: setup build ## Measure beside psql and other tools
 	tests/bench/run
+
+ifeq ($(CLUSTER),local)
+e2e: image
+	tests/k8s/cluster/e2e $(IMAGE)
+else
+e2e: ## Run the promises about Kubernetes on the cluster of kubectl, which knows IMAGE; CLUSTER=local makes a cluster
+	tests/k8s/e2e.sh $(IMAGE)
+endif
