@@ -3,6 +3,7 @@
 //! Progress: <https://www.postgresql.org/docs/current/progress-reporting.html>. A row of another role's session is there
 //! with NULLs. A rewriting `ALTER TABLE`, an `UPDATE` and a `VALIDATE CONSTRAINT` have no view.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Target;
@@ -276,7 +277,7 @@ impl View {
             |value: fn(&(&'static str, &'static str, &'static str, &'static str)) -> String| {
                 let mut sql = "CASE".to_owned();
                 for counted in self.counted {
-                    sql.push_str(&format!(" WHEN {} THEN {}", counted.0, value(counted)));
+                    let _ = write!(sql, " WHEN {} THEN {}", counted.0, value(counted));
                 }
                 sql + " END"
             };

@@ -52,7 +52,8 @@ fn below(text: &str, key: &str) -> String {
         .skip_while(|line| !line.starts_with(key))
         .skip(1);
     let lines = lines.take_while(|line| line.starts_with("  "));
-    lines.map(|line| format!("{}\n", &line[2..])).collect()
+    let lines: Vec<&str> = lines.map(|line| &line[2..]).collect();
+    lines.join("\n") + "\n"
 }
 
 /// A fragment with what it is a part of.
