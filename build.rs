@@ -16,8 +16,9 @@ const NO_UNWIND_TABLES: &str = "SECTIONS { \
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|set| set == value);
-    // The options are those of lld, rustc's own linker on this target alone.
-    let by_lld = is("TARGET", "x86_64-unknown-linux-gnu");
+    // The options are those of lld: rustc's own linker on this target, and on the other where image/build chooses it.
+    let chosen = env::var("RUSTC_LINKER").is_ok_and(|linker| linker.ends_with("-lld"));
+    let by_lld = is("TARGET", "x86_64-unknown-linux-gnu") || chosen;
     if !by_lld || !is("PROFILE", "release") {
         return Ok(());
     }

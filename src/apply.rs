@@ -9,12 +9,16 @@ pub mod frame;
 mod holder;
 mod inspect;
 pub mod prepare;
+mod prepared;
 mod restore;
 mod resumable;
 pub mod sender;
 mod transactional;
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::Client;
 
@@ -22,6 +26,7 @@ pub use failure::{Failure, SqlFailure};
 pub use frame::{Frame, Holding, Limits};
 use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
+pub use prepared::Prepared;
 pub use restore::restore;
 
 use crate::{
@@ -29,10 +34,15 @@ use crate::{
     formats::{Fence, Shape},
     history::journal::{self, Author, Entry, Kind},
     migration::{Migration, TableName, TransactionMode, quote_literal},
+    observe::{self, Sight, Watch},
     source::Source,
+    sql::Template,
     stop::Stop,
     wire,
 };
+
+/// For fewer migrations, preparing what is said with each of them costs more than it saves.
+const WORTH_PREPARING: usize = 10;
 
 /// Which way the files lead.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +83,12 @@ pub struct Applier<'a> {
     pub database: &'a str,
     /// Asked before each migration.
     pub stop: &'a Stop,
-    /// Told what happens.
-    pub on_event: &'a mut dyn FnMut(Event<'_>),
+    /// Told what happens, also by who looks on while a statement runs.
+    pub on_event: &'a Listener<'a>,
 }
+
+/// Who is told what happens; it tells nobody anything itself.
+pub type Listener<'a> = RefCell<&'a mut dyn FnMut(Event<'_>)>;
 
 /// What happens while applying.
 #[derive(Debug)]
@@ -89,31 +102,44 @@ pub enum Event<'a> {
         /// From sending to the answer.
         elapsed: Duration,
     },
+    /// What a second connection sees of a statement that takes long.
+    Watching(&'a Sight),
     /// A worth-while remark on the way.
     Note(String),
 }
 
 // === impl Applier ===
 
-impl Applier<'_> {
+impl<'a> Applier<'a> {
     /// Runs the jobs in order, up to the first failure.
     pub async fn run(&mut self, jobs: &mut [Job], mode: TransactionMode) -> Result<(), Failure> {
         if mode == TransactionMode::All {
-            return self.all(jobs).await;
+            let watch = self.watch(&self.limits);
+            return self
+                .watched(&watch, async |applier| applier.all(jobs).await)
+                .await;
         }
+        let mut left = jobs.len();
         for job in jobs {
             self.check_stop()?;
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Starting(migration));
+            self.tell(Event::Starting(migration));
             let started = Instant::now();
             job.load(self.source)?;
-            let outcome = match &job.mode {
-                Mode::Transaction => self.each(job).await,
-                Mode::Pieces(_) => self.pieces(job).await,
+            self.keep_statements(job, left).await?;
+            left -= 1;
+            let watch = self.watch(&self.limits_of(migration));
+            let outcome = {
+                let job = &*job;
+                self.watched(&watch, async |applier| match &job.mode {
+                    Mode::Transaction => applier.each(job).await,
+                    Mode::Pieces(_) => applier.pieces(job).await,
+                })
+                .await
             };
             job.unload();
             outcome?;
-            (self.on_event)(Event::Applied {
+            self.tell(Event::Applied {
                 migration,
                 elapsed: started.elapsed(),
             });
@@ -121,8 +147,64 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// Has the session keep what is said with every migration, where enough are to come; or forget it before a file that
+    /// may take it away.
+    async fn keep_statements(&mut self, job: &Job, left: usize) -> Result<(), Failure> {
+        let own_session = self.frame.holding == Holding::Session;
+        if matches!(job.mode, Mode::Pieces(_)) || prepared::may_drop(job.script()?.text()) {
+            self.frame.prepared = Prepared::default();
+        } else if own_session && left >= WORTH_PREPARING && self.frame.prepared.is_empty() {
+            let limits = self.limits_of(self.migration(job));
+            let mut templates = vec![self.frame.lock(&limits)];
+            templates.push(self.history_template(job));
+            templates.extend(self.record_templates(job, transactional::SINCE_MESSAGE));
+            let prepared = Prepared::of(&templates);
+            // Names are looked up as who will use them.
+            let role = self.frame.set_role();
+            let sql = format!("BEGIN;{}{}COMMIT", role.sql, prepared.prepare().sql);
+            match wire::execute(self.client(), &sql).await.error {
+                None => self.frame.prepared = prepared,
+                // Then each is said in full; what is wrong, if anything is, that will tell.
+                Some(_) => {
+                    let _ = wire::execute(self.client(), "ROLLBACK").await;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_stop(&self) -> Result<(), Failure> {
         self.stop.cause().map_or(Ok(()), |_| Err(Failure::Stopped))
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        (self.on_event.borrow_mut())(event);
+    }
+
+    /// Who looks on while something runs within these limits.
+    fn watch(&self, limits: &Limits) -> Watch<'a> {
+        let target = observe::Target {
+            pid: self.session.wire_pid().filter(|_| self.direct),
+            application_name: &self.frame.application_name,
+            server_version: self.frame.server_version,
+        };
+        Watch::new(self.connect, &target, limits.lock)
+    }
+
+    /// Runs something that a second connection looks at when it takes long. Where it ends because of a lock, who was in
+    /// the way is part of why.
+    async fn watched(
+        &mut self,
+        watch: &Watch<'_>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let on_event = self.on_event;
+        let mut tell = |sight: &Sight| (on_event.borrow_mut())(Event::Watching(sight));
+        let mut outcome = watch.beside(work(self), &mut tell).await;
+        if let Err(Failure::Contention(sql)) = &mut outcome {
+            sql.blocked_by = observe::list(&watch.blockers());
+        }
+        outcome
     }
 
     fn client(&self) -> &Client {
@@ -154,11 +236,18 @@ impl Applier<'_> {
 
     /// What says in the tool's table and in the journal that a migration is applied, or undone.
     fn record(&self, job: &Job, duration_ms: &str) -> Statements {
-        let migration = self.migration(job);
         let mut out = Statements::default();
+        for template in self.record_templates(job, duration_ms) {
+            out.push(&self.frame.prepared.say(&template));
+        }
+        out
+    }
+
+    fn record_templates(&self, job: &Job, duration_ms: &str) -> Vec<Template> {
+        let migration = self.migration(job);
         let (change, kind) = match self.undone_row(job) {
             None => (
-                crate::formats::insert_sql(
+                crate::formats::insert(
                     self.source.format,
                     self.table,
                     self.shape,
@@ -167,27 +256,34 @@ impl Applier<'_> {
                 ),
                 Kind::Applied,
             ),
-            Some(row) => (crate::formats::delete_sql(self.table, row), Kind::Reverted),
+            Some(row) => (
+                Template::new(crate::formats::delete_sql(self.table, row)),
+                Kind::Reverted,
+            ),
         };
-        out.push(&change);
+        let mut templates = vec![change];
         if self.journal {
             let mut entry = Entry::about(kind, &migration.version, &migration.checksum);
             entry.duration_ms = Some(duration_ms);
-            out.push(&self.author.insert_sql(&entry));
+            templates.push(self.author.insert(&entry));
         }
-        out
+        templates
     }
 
     /// The check that stands behind the lock: the history still says what the look at it has shown.
     fn history_check(&self, job: &Job) -> String {
+        self.frame.prepared.say(&self.history_template(job))
+    }
+
+    fn history_template(&self, job: &Job) -> Template {
         if let Some(row) = self.undone_row(job) {
-            return crate::formats::newest_check_sql(self.table, row);
+            return Template::new(crate::formats::newest_check_sql(self.table, row));
         }
         let fence = match self.frame.holding {
             Holding::Session => Fence::SinceLook,
             Holding::Transaction | Holding::Elsewhere => Fence::SinceAnything,
         };
-        crate::formats::applied_check_sql(
+        crate::formats::applied_check(
             self.source.format,
             self.table,
             self.shape,

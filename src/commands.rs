@@ -36,9 +36,11 @@ use crate::{
     error::Error,
     exit::ExitStatus,
     metrics::Metrics,
+    observe::{Step, rough},
     report::{self, summary::Summary, termination},
     runner::Event,
     stop::Stop,
+    telemetry::bar::{self, Picture},
 };
 
 use finish::{Ended, Rest};
@@ -147,6 +149,8 @@ fn connecting(
         metrics: rest.metrics.clone(),
     };
     let outcome = rest.runtime.block_on(dispatch(&context));
+    // A signal ends a run without another word.
+    bar::clear();
     *summary = context.summary.into_inner();
     (outcome, Some(rest))
 }
@@ -178,12 +182,28 @@ impl Context<'_> {
     /// Logs and counts what happens during a run.
     fn tell(&self, event: &Event<'_>) {
         let slow = self.invocation.config.slow_threshold;
-        report::log::event(event, slow);
+        if !show(event) {
+            report::log::event(event, slow);
+        }
         self.metrics.event(event, slow);
         if matches!(event, Event::RunStarted { .. } | Event::Repaired(_)) {
             self.summary.borrow_mut().began(event);
         }
     }
+}
+
+/// Draws the progress of a long statement on a terminal, until the next thing happens. False where there is none.
+fn show(event: &Event<'_>) -> bool {
+    let Event::Watching { version, sight } = event else {
+        bar::clear();
+        return false;
+    };
+    bar::draw(&Picture {
+        label: version,
+        elapsed: &rough(sight.elapsed),
+        percent: sight.step.as_ref().and_then(Step::percent),
+        text: &sight.sentence(),
+    })
 }
 
 /// Prints a command's own output. A reader that went away (`| head`) has seen what it wanted; a full disk is told.

@@ -7,6 +7,7 @@
 //! This is the only module that dials databases. Sockets are opened here and handed to the client library, because the library
 //! knows neither all of libpq's settings nor when a session is lost for good.
 
+mod ahead;
 mod attempt;
 mod auth;
 mod classify;

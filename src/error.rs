@@ -200,7 +200,7 @@ impl Error {
         };
         match error {
             runner::Error::Apply(Failure::Sql(sql) | Failure::Contention(sql))
-            | runner::Error::LockRetries(sql) => Some(sql),
+            | runner::Error::Retries(sql) => Some(sql),
             _ => None,
         }
     }
@@ -218,7 +218,8 @@ fn of_run(error: &runner::Error) -> ExitStatus {
         E::Preflight(findings) => preflight::exit_status(findings),
         E::Held(_) => ExitStatus::Held,
         E::Apply(failure) => of_failure(failure),
-        E::LockWait { .. } | E::LockRetries(_) => ExitStatus::Locked,
+        E::Retries(sql) if sql.is_exhaustion() => ExitStatus::Unreachable,
+        E::LockWait { .. } | E::Retries(_) => ExitStatus::Locked,
         E::Lost(_) => ExitStatus::Deadline,
         E::Stopped { cause, .. } => cause.exit_status(),
         E::Inconsistent => ExitStatus::Bug,
@@ -262,10 +263,18 @@ fn what(error: &runner::Error) -> String {
             stuck_for,
             off,
         } => waited(holder.as_deref(), *stuck_for, *off),
-        E::LockRetries(sql) => format!("table locks were not obtained: {}", sql.headline()),
+        E::Retries(sql) => format!("{}: {}", gave_up(sql), sql.headline()),
         E::Lost(what) => format!("the connection was lost: {what}"),
         E::Stopped { cause, statement } => stopped(*cause, *statement),
         E::Inconsistent => "the history table and its rows contradict each other".to_owned(),
+    }
+}
+
+fn gave_up(sql: &SqlFailure) -> &'static str {
+    match sql.code.as_str() {
+        _ if sql.is_exhaustion() => "the server has run out of disk space or memory",
+        "40001" => "other transactions came in between each time",
+        _ => "table locks were not obtained",
     }
 }
 
@@ -340,7 +349,7 @@ fn next(error: &runner::Error) -> String {
                 )
             },
         ),
-        E::LockRetries(sql) => sql.next_step(),
+        E::Retries(sql) => sql.next_step(),
         E::Lost(_) => {
             "look at the server's log, then start again: what was committed is in the history and is not run twice"
                 .to_owned()

@@ -20,8 +20,8 @@ pub use amend::{accept_sql, forget_sql, row_sql};
 pub use reconcile::{Matched, reconcile};
 pub use row::{label, parse_row, select_rows_sql};
 pub use table::{
-    ALREADY_APPLIED, Column, Fence, MOVED_ON, Shape, applied_check_sql, create_sql, delete_sql,
-    insert_sql, newest_check_sql, shape,
+    ALREADY_APPLIED, Column, Fence, MOVED_ON, Shape, applied_check, create_sql, delete_sql, insert,
+    newest_check_sql, shape,
 };
 pub use upgrade::{Upgrade, needs_upgrade, upgrade};
 

@@ -337,6 +337,19 @@ fn needed_backup(candidate: Candidate<'_>, settings: &Settings) -> Option<Durati
         .filter(|_| candidate.risk.risk == Risk::Destructive)
 }
 
+/// The backup with which a migration passes the gate that asks for one, and the age that it may have.
+pub fn passing_backup(
+    candidate: Candidate<'_>,
+    settings: &Settings,
+    facts: &Facts,
+) -> Option<(Timestamp, Duration)> {
+    let limit = needed_backup(candidate, settings)?;
+    match facts.backup {
+        Backup::At(at) if is_fresh(at, facts.now, limit) => Some((at, limit)),
+        _ => None,
+    }
+}
+
 /// The windows for this migration, and where they are said.
 fn window<'a>(candidate: Candidate<'a>, settings: &'a Settings) -> Option<(&'a Windows, String)> {
     let Migration {

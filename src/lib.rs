@@ -33,6 +33,7 @@
 //! | [`catalog`] | facts of relations | no |
 //! | [`hold`] | holding the lock idly, and its heartbeat | no |
 //! | [`shutdown`], [`stop`] | signals and the deadline | no |
+//! | [`observe`] | looking at a long statement from a second connection | no |
 //! | [`apply`] | running a plan on one session | no |
 //! | [`trace`] | running a plan in a transaction that is rolled back | no |
 //! | [`preflight`] | what is known to fail before anything is written | no |
@@ -85,6 +86,7 @@ pub mod lock;
 pub mod mend;
 pub mod metrics;
 pub mod migration;
+pub mod observe;
 pub mod plan;
 pub mod preflight;
 pub mod problem;

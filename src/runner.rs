@@ -38,7 +38,7 @@ pub use restore::restorable;
 pub use undo::{down_files, order as order_down};
 
 use crate::{
-    apply::{Failure, Frame, Holding, Limits},
+    apply::{Failure, Frame, Holding, Limits, Prepared},
     connect::{self, Backoff, Canceller, Session, Wait},
     gate,
     history::{self, Snapshot, journal::Author},
@@ -413,6 +413,7 @@ impl Runner<'_> {
             direct,
             usual_defaults: snapshot.usual_defaults,
             remote: snapshot.remote,
+            prepared: Prepared::default(),
         }
     }
 

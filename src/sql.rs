@@ -22,6 +22,7 @@ mod script;
 mod session;
 mod split;
 mod summary;
+mod template;
 mod units;
 mod words;
 
@@ -37,6 +38,7 @@ pub use prepare::Options;
 pub use script::{Script, Statement, Statements};
 pub use session::{Session, Setting};
 pub use summary::{Mark, Summary};
+pub use template::Template;
 pub use units::{Unit, UnitKind, Units};
 
 /// Something in a file that schemagate refuses, found before anything ran.

@@ -3,6 +3,8 @@
 //! `tokio-postgres` and `rustls` write to the `log` crate, `tokio-postgres` with the text of statements. Nothing here
 //! connects `log` with `tracing`, so that no statement and no secret gets into the log by that way.
 
+pub mod bar;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -148,6 +150,7 @@ pub fn install(params: &Params) {
     let json = params.format.is_json(terminal);
     let color = terminal && !params.no_color;
     let layer = layer(json, color, &params.filter, || Stderr);
+    bar::allow(terminal && !json);
     // Fails only when there is one already.
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
@@ -184,7 +187,9 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(buffer);
+        bar::aside(|| {
+            let _ = io::stderr().write_all(buffer);
+        });
         Ok(buffer.len())
     }
 

@@ -13,7 +13,8 @@ pub enum Failure {
     LockHeld,
     /// The history has gained or lost a row since it was read, or its row is another now.
     AlreadyApplied,
-    /// A lock timeout, a deadlock or a serialization failure: everything was rolled back, and it is worth another try.
+    /// A lock timeout, a deadlock, a serialization failure, or a server without disk or memory: everything was rolled back,
+    /// and it is worth another try.
     Contention(Box<SqlFailure>),
     /// SQL failed.
     Sql(Box<SqlFailure>),
@@ -73,6 +74,8 @@ pub struct SqlFailure {
     pub rolled_back: String,
     /// The role, for the advice on a missing privilege.
     pub user: String,
+    /// Who held what was waited for, where that was seen.
+    pub blocked_by: Option<String>,
 }
 
 // === impl Failure ===
@@ -100,7 +103,7 @@ impl Failure {
 
     /// Worth another try, a missing privilege, or a failure.
     pub(super) fn of_sql(sql: SqlFailure) -> Self {
-        if is_contention(&sql.code) {
+        if is_contention(&sql.code) || sql.is_exhaustion() {
             Self::Contention(Box::new(sql))
         } else {
             Self::Sql(Box::new(sql))
@@ -171,6 +174,7 @@ impl SqlFailure {
             context: None,
             rolled_back: String::new(),
             user: String::new(),
+            blocked_by: None,
         }
     }
 
@@ -181,6 +185,14 @@ impl SqlFailure {
         } else {
             ExitStatus::Sql
         }
+    }
+
+    /// The server had no disk space, no memory or no room in a table of its own; nothing is wrong with the file.
+    ///
+    /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>, class 53. Too many connections (53300) is none: the
+    /// lock's second connection says so of itself.
+    pub fn is_exhaustion(&self) -> bool {
+        matches!(self.code.as_str(), "53000" | "53100" | "53200" | "53400")
     }
 
     /// `file:line:column` as far as it is known.
@@ -207,6 +219,14 @@ impl SqlFailure {
         )
     }
 
+    /// The line of [`SqlFailure::headline`], and who was in the way.
+    pub fn hindrance(&self) -> String {
+        match &self.blocked_by {
+            Some(blocked_by) => format!("{}; blocked by {blocked_by}", self.headline()),
+            None => self.headline(),
+        }
+    }
+
     /// The line with its caret, the statement, hint and context; what a person reads first. Without DETAIL.
     pub fn block(&self) -> String {
         let mut lines = Vec::new();
@@ -218,6 +238,9 @@ impl SqlFailure {
         }
         if let (Some(number), Some(excerpt)) = (self.statement, &self.excerpt) {
             lines.push(format!("statement {number}: {excerpt}"));
+        }
+        if let Some(blocked_by) = &self.blocked_by {
+            lines.push(format!("blocked by: {blocked_by}"));
         }
         if let Some(hint) = &self.hint {
             lines.push(format!("hint: {hint}"));
@@ -240,6 +263,13 @@ impl SqlFailure {
                 .to_owned(),
             "55P04" => "a new enum value can be used after the migration that adds it has committed: use it in a later \
                         file, with SCHEMAGATE_TRANSACTION=each"
+                .to_owned(),
+            "53100" => "free space on the server's disk, or give it more, then start again".to_owned(),
+            "53000" | "53200" | "53400" => "free memory on the server, or raise the limit that its hint names, then start \
+                                            again"
+                .to_owned(),
+            "40P01" => "another session takes the same locks in another order: run it when that one is not busy, or \
+                        take the locks in its order"
                 .to_owned(),
             "57014" => "the statement ran into a timeout: raise SCHEMAGATE_STATEMENT_TIMEOUT, or put \
                         `-- schemagate: statement-timeout=…` at the head of the file"

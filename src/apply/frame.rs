@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use super::prepared::Prepared;
 pub use crate::{
     formats::{ALREADY_APPLIED, MOVED_ON},
     sql::FENCE_SAVEPOINT as SAVEPOINT,
@@ -20,6 +21,7 @@ pub use crate::{
 use crate::{
     lock::{IDLE_LIMIT, LockKeys},
     migration::{quote_ident, quote_literal},
+    sql::Template,
 };
 
 /// What the server quotes back when the lock is not ours.
@@ -56,6 +58,8 @@ pub struct Frame {
     pub usual_defaults: bool,
     /// The link can lose its power: neither a Unix socket nor the loopback.
     pub remote: bool,
+    /// What the session keeps of all this.
+    pub prepared: Prepared,
 }
 
 /// Who holds the main key while a transaction runs.
@@ -136,7 +140,7 @@ fn prepares(text: &str) -> bool {
     })
 }
 
-fn positions<'t>(text: &'t str, word: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+pub(super) fn positions<'t>(text: &'t str, word: &'t [u8]) -> impl Iterator<Item = usize> + 't {
     let windows = text.as_bytes().windows(word.len()).enumerate();
     windows
         .filter(move |(_, window)| window.eq_ignore_ascii_case(word))
@@ -170,15 +174,21 @@ impl Frame {
         let mut out = Statements::default();
         out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         self.push_settings(limits, idles, &mut out);
+        out.push(&self.prepared.say(&self.lock(limits)));
+        out
+    }
+
+    /// Step 3.
+    pub fn lock(&self, limits: &Limits) -> Template {
         let locks = match self.holding {
             Holding::Elsewhere => self.keys.try_second(),
             Holding::Transaction | Holding::Session => self.keys.try_both(),
         };
-        out.push(&format!(
-            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN '{}' ELSE '{LOCK_NOT_HELD}' END, true)",
-            milliseconds(limits.lock)
-        ));
-        out
+        Template::new(format!(
+            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN "
+        ))
+        .value(format!("'{}'", milliseconds(limits.lock)))
+        .text(&format!(" ELSE '{LOCK_NOT_HELD}' END, true)"))
     }
 
     /// The settings of a further file in the same transaction, which still holds the lock.
@@ -210,9 +220,16 @@ impl Frame {
         for (name, value) in settings {
             out.push(&set("LOCAL ", name, &value));
         }
+        out.append(&self.set_role());
+    }
+
+    /// `SCHEMAGATE_ROLE` for the rest of a transaction.
+    pub fn set_role(&self) -> Statements {
+        let mut out = Statements::default();
         if let Some(role) = &self.role {
             out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
         }
+        out
     }
 
     /// Step 6 without the release of the savepoint.
@@ -231,9 +248,7 @@ impl Frame {
         }
         out.append(&self.untransactional(leaks));
         out.append(&self.session_settings());
-        if let Some(role) = &self.role {
-            out.push(&format!("SET LOCAL ROLE {}", quote_ident(role)));
-        }
+        out.append(&self.set_role());
         out
     }
 
@@ -356,6 +371,7 @@ mod tests {
             direct: holding == Holding::Session,
             usual_defaults: false,
             remote: true,
+            prepared: Prepared::default(),
         }
     }
 

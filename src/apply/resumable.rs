@@ -62,7 +62,7 @@ impl Applier<'_> {
         let migration = self.migration(job).clone();
         let progress = self.progress(&migration).await?;
         if !progress.done.is_empty() || !progress.begun.is_empty() {
-            (self.on_event)(Event::Note(format!(
+            self.tell(Event::Note(format!(
                 "{} was interrupted before: {} of its {} pieces are done",
                 migration.version,
                 progress.done.len(),

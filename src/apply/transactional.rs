@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use tokio_postgres::error::SqlState;
+
 use super::{
-    Applier, Direction, Event, Failure, Leaks, SqlFailure,
+    Applier, Direction, Event, Failure, Leaks, Prepared, SqlFailure,
     frame::{ALREADY_APPLIED, LOCK_NOT_HELD, MOVED_ON, SAVEPOINT, Statements},
     prepare::Job,
     sender::{MESSAGE_BYTES, Piece, SendError, Sender},
@@ -13,6 +15,7 @@ use crate::{
     lock::label,
     migration::Migration,
     sql::{Chunk, Chunks, Script},
+    wire,
 };
 
 /// In one transaction for all, so much goes in one message; a round trip for each file would be most of the time.
@@ -20,7 +23,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Milliseconds since the message was received: one message is one migration, unless all go in one transaction, where
 /// the files of one message share it and the time is that since the first of them.
-const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
+pub(super) const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
 /// Milliseconds since the transaction began, for a file of several messages.
 pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::pg_catalog.int8";
 
@@ -29,12 +32,18 @@ pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_times
 impl Applier<'_> {
     /// One migration: one message, or several for a big file.
     pub(super) async fn each(&mut self, job: &Job) -> Result<(), Failure> {
-        let migration = self.migration(job);
-        let sent = self.send_each(job, migration).await;
+        let mut sent = self.send_each(job).await;
+        if !self.frame.prepared.is_empty() && sent.as_ref().is_err_and(lacks_statement) {
+            // A function that the file calls has taken them away; nothing of the file stays.
+            let _ = wire::execute(self.client(), "ROLLBACK").await;
+            self.frame.prepared = Prepared::default();
+            sent = self.send_each(job).await;
+        }
         self.settle(sent, std::slice::from_ref(job), None).await
     }
 
-    async fn send_each(&self, job: &Job, migration: &Migration) -> Result<(), SendOrOwn> {
+    async fn send_each(&self, job: &Job) -> Result<(), SendOrOwn> {
+        let migration = self.migration(job);
         let script = job.script()?;
         let idles = script.text().len() > MESSAGE_BYTES || script.summary().copies > 0;
         let begin = self.frame.begin(&self.limits_of(migration), idles);
@@ -52,7 +61,7 @@ impl Applier<'_> {
         self.settle(sent, jobs, None).await?;
         for job in jobs {
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Applied {
+            self.tell(Event::Applied {
                 migration,
                 elapsed: started.elapsed(),
             });
@@ -68,7 +77,7 @@ impl Applier<'_> {
             let job = &mut jobs[index];
             job.load(self.source)?;
             let migration = &self.source.migrations[job.migration];
-            (self.on_event)(Event::Starting(migration));
+            self.tell(Event::Starting(migration));
             let limits = self.limits_of(migration);
             let before = if index == 0 {
                 sender.own(&label(&migration.version), 0);
@@ -156,7 +165,7 @@ impl Applier<'_> {
         let Some(db) = error.error.as_db_error() else {
             return Failure::Connection(error.error);
         };
-        let cancelled = db.code() == &tokio_postgres::error::SqlState::QUERY_CANCELED;
+        let cancelled = db.code() == &SqlState::QUERY_CANCELED;
         if cancelled && self.stop.cause().is_some() {
             return Failure::Stopped;
         }
@@ -195,6 +204,12 @@ impl Applier<'_> {
             ),
         };
     }
+}
+
+/// Our own text named a prepared statement that the session no longer has.
+fn lacks_statement(sent: &SendOrOwn) -> bool {
+    matches!(sent, SendOrOwn::Send(error) if error.place.is_none()
+        && error.error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME))
 }
 
 /// An error of the text around a file that is not the fence's own word: it still belongs to the file (a deferred

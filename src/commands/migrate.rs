@@ -20,8 +20,9 @@ pub async fn run(context: &Context<'_>) -> Result<(), Error> {
         summary,
         ..
     } = context;
-    let source = setup::load(&invocation.config)?;
     let (connect, wait) = setup::connection(invocation)?;
+    connect.begin().await;
+    let source = setup::load(&invocation.config)?;
     let mut params = setup::params(invocation, &source, connect, wait);
     summary.borrow_mut().format = Some(source.format.label());
     summary.borrow_mut().history = Some(params.history.table.to_string());

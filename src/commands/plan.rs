@@ -12,14 +12,15 @@ use crate::{
     catalog::{self, View},
     cli::{Output, PlanArgs},
     connect::Session,
+    duration,
     error::Error,
-    gate::{self, Facts, Verdict},
+    gate::{self, Candidate, Facts, Verdict},
     history::Snapshot,
     migration::TransactionMode,
     plan::{Deferral, Plan, State},
     report::{
         github,
-        plan::{self, Deferred, HeldStep, Report, SCHEMA_VERSION},
+        plan::{self, Deferred, HeldStep, Report, SCHEMA_VERSION, Step, Surroundings},
         sarif,
     },
     runner::{self, Params, stopped},
@@ -131,6 +132,7 @@ fn begin(
             version: migration.version.clone(),
             path: migration.path.clone(),
             why: deferral(why, source),
+            for_contract: !matches!(why, Deferral::BehindTarget),
         })
     });
     Report {
@@ -144,6 +146,11 @@ fn begin(
         deferred: deferred.collect(),
         conflicts: pending.conflicts.iter().map(ToString::to_string).collect(),
         warnings: pending.warnings.clone(),
+        surroundings: Surroundings {
+            asks_backup: params.gate.require_backup.is_some(),
+            slow: context.invocation.config.slow_threshold,
+            ..Surroundings::default()
+        },
         ..Report::default()
     }
 }
@@ -201,9 +208,29 @@ async fn fill(
         report.migrations.push(step);
     }
     let facts = runner::facts_for(session.client(), params, source, snapshot, jobs).await?;
+    report.surroundings.bootstrap = facts.bootstrap;
     for (job, step) in jobs.iter().zip(&mut report.migrations) {
-        step.held = held(source, params, &facts, job);
+        let candidate = runner::candidate(source, job);
+        judge(step, candidate, &params.gate, &facts);
+        let backup = gate::passing_backup(candidate, &params.gate, &facts);
+        if let Some((at, limit)) = backup {
+            let limit = duration::print(limit);
+            report.surroundings.backup = Some(format!("{at:.0}, and may be {limit} old"));
+        }
     }
+    let restorable = runner::restorable(
+        session,
+        params,
+        source,
+        snapshot,
+        jobs,
+        Some(facts.bootstrap),
+    );
+    report.surroundings.restore_point = match restorable.await {
+        Ok(restorable) => restorable,
+        Err(runner::Error::Apply(apply::Failure::Refused { what, .. })) => Some(Err(what)),
+        Err(error) => return Err(error.into()),
+    };
     let risks = report.migrations.iter().map(|step| step.risk);
     report.risk = risks.max().unwrap_or_default();
     for (search_path, names) in listing.names(&report.migrations) {
@@ -226,14 +253,16 @@ async fn fill(
 }
 
 /// What the gates say: the one place where `plan` asks them.
-fn held(source: &Source, params: &Params, facts: &Facts, job: &Job) -> Option<HeldStep> {
-    match gate::judge(runner::candidate(source, job), &params.gate, facts) {
-        Verdict::Open(_) => None,
-        Verdict::Held(held) => Some(HeldStep {
-            reason: held.reason,
-            line: held.statement.map(|(line, _)| line),
-            let_through: held.let_through,
-        }),
+fn judge(step: &mut Step, candidate: Candidate<'_>, settings: &gate::Settings, facts: &Facts) {
+    match gate::judge(candidate, settings, facts) {
+        Verdict::Open(approvals) => step.approvals = approvals,
+        Verdict::Held(held) => {
+            step.held = Some(HeldStep {
+                reason: held.reason,
+                line: held.statement.map(|(line, _)| line),
+                let_through: held.let_through,
+            });
+        }
     }
 }
 

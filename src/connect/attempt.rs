@@ -119,6 +119,9 @@ fn is_refusal(error: &Error) -> bool {
 async fn look_up(target: &Target, endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
     let host = endpoint.to_string();
     limited(target.connect_timeout, &host, async {
+        if let Some(addresses) = target.ahead.addresses(endpoint).await {
+            return Ok(addresses);
+        }
         socket::addresses(endpoint)
             .await
             .map_err(|source| Error::Lookup {
@@ -217,8 +220,14 @@ async fn one_try(
 
 async fn transport(way: &Way, encryption: Encryption) -> Result<(Transport, Option<Tls>), Error> {
     let peer = &way.peer;
-    let opened = way.address.open(&way.target.socket).await;
-    let opened = opened.map_err(|source| Error::io(peer, source))?;
+    let opened = match way.target.ahead.socket(&way.address) {
+        Some(opened) => opened,
+        None => way
+            .address
+            .open(&way.target.socket)
+            .await
+            .map_err(|source| Error::io(peer, source))?,
+    };
     match (opened, encryption) {
         (Transport::Tcp(stream), Encryption::IfOffered | Encryption::Always) => {
             match tls::negotiate(stream, &way.target.tls, &way.host, peer).await? {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::error::Error;
 use super::once::Once;
 use super::secret::Secret;
@@ -29,6 +30,7 @@ pub struct Params {
     /// See [`Params::in_database`].
     other_database: Option<String>,
     once: Once,
+    ahead: Ahead,
 }
 
 #[derive(Debug, Clone)]
@@ -116,6 +118,7 @@ impl Params {
             primary: false,
             other_database: None,
             once: Once::default(),
+            ahead: Ahead::default(),
         };
         if problems.is_empty() && params.is_known_without_files() {
             problems.extend(
@@ -185,6 +188,19 @@ impl Params {
         Some(DatabaseLabel::of(&target).database)
     }
 
+    /// Begins to reach the first host while the caller goes on with something else; the first attempt finds what came of it.
+    /// Says nothing to the server yet, and nothing of an error, which the attempt will meet again.
+    pub async fn begin(&self) {
+        let Ok(target) = self.resolve() else {
+            return;
+        };
+        if let Some(first) = target.endpoints.first().filter(|_| !target.load_balance) {
+            self.ahead.begin(first.clone(), target.socket);
+            // It runs when this task pauses, as far as it comes without waiting.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Everything for one attempt. Reads the files.
     pub(super) fn resolve(&self) -> Result<Arc<Target>, Error> {
         let files = self.files()?;
@@ -196,6 +212,7 @@ impl Params {
             target.password = Some(secret).filter(|secret| !secret.is_empty());
         }
         target.once = self.once.clone();
+        target.ahead = self.ahead.clone();
         Ok(Arc::new(target))
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::auth::Methods;
 use super::once::Once;
 use super::read::Reader;
@@ -37,6 +38,7 @@ pub(super) struct Target {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) socket: SocketSettings,
     pub(super) once: Once,
+    pub(super) ahead: Ahead,
 }
 
 /// One entry of the host list.
@@ -169,6 +171,7 @@ impl Target {
             connect_timeout: connect_timeout(&mut reader),
             socket: socket(&mut reader),
             once: Once::default(),
+            ahead: Ahead::default(),
         };
         reader.finish(target)
     }

@@ -2,6 +2,7 @@
 
 use super::{Error, Format, drizzle};
 use crate::migration::{Migration, TableName, quote_ident, quote_literal};
+use crate::sql::Template;
 use std::fmt;
 
 /// A column as the catalog tells it.
@@ -112,30 +113,37 @@ pub fn create_sql(format: Format, table: &TableName, schema_exists: bool) -> Str
 ///
 /// A table with the column `name` always gets one, also from a classic folder: the v1 tool would run a migration
 /// again whose row has none. `duration_ms_sql` is an SQL expression of type bigint; only plain SQL has a place for it.
-pub fn insert_sql(
+pub fn insert(
     format: Format,
     table: &TableName,
     shape: Shape,
     migration: &Migration,
     duration_ms_sql: &str,
-) -> String {
-    let table = table.quoted();
+) -> Template {
+    let columns = match shape {
+        Shape::Classic => "hash, created_at",
+        Shape::V1 => "hash, created_at, name",
+        Shape::Sql => "version, name, checksum, duration_ms",
+    };
+    let begin = format!("INSERT INTO {} ({columns}) VALUES (", table.quoted());
+    let begin = Template::new(begin);
     let checksum = quote_literal(&migration.checksum);
-    let at = migration.created_at;
-    match shape {
-        Shape::Classic => {
-            format!("INSERT INTO {table} (hash, created_at) VALUES ({checksum}, {at})")
+    let at = migration.created_at.to_string();
+    let row = match shape {
+        Shape::Classic => begin.value(checksum).text(", ").value(at),
+        Shape::V1 => {
+            let name = quote_literal(&name_in_v1_table(format, migration));
+            let row = begin.value(checksum).text(", ").value(at);
+            row.text(", ").value(name)
         }
-        Shape::V1 => format!(
-            "INSERT INTO {table} (hash, created_at, name) VALUES ({checksum}, {at}, {})",
-            quote_literal(&name_in_v1_table(format, migration))
-        ),
-        Shape::Sql => format!(
-            "INSERT INTO {table} (version, name, checksum, duration_ms) VALUES ({}, {}, {checksum}, {duration_ms_sql})",
-            quote_literal(&migration.version),
-            quote_literal(&migration.name),
-        ),
-    }
+        Shape::Sql => {
+            let row = begin.value(quote_literal(&migration.version));
+            let row = row.text(", ").value(quote_literal(&migration.name));
+            let row = row.text(", ").value(checksum);
+            row.text(", ").text(duration_ms_sql)
+        }
+    };
+    row.text(")")
 }
 
 /// What the server quotes back when the history has moved on since it was looked at.
@@ -171,52 +179,55 @@ pub enum Fence {
 /// its row, and does nothing otherwise: the fence inside the migration's own transaction.
 ///
 /// The text is made from a column, otherwise the planner folds the cast and the statement always fails.
-pub fn applied_check_sql(
+pub fn applied_check(
     format: Format,
     table: &TableName,
     shape: Shape,
     migration: &Migration,
     fence: Fence,
-) -> String {
+) -> Template {
     let order = if shape == Shape::Sql { "serial" } else { "id" };
-    format!(
+    Template::new(format!(
         "SELECT ('{ALREADY_APPLIED}, row ' OPERATOR(pg_catalog.||) {order}::pg_catalog.text)::pg_catalog.int4 \
-         FROM {} WHERE {} LIMIT 1",
-        table.quoted(),
-        own_row(format, shape, migration, fence)
-    )
+         FROM {} WHERE ",
+        table.quoted()
+    ))
+    .then(&own_row(format, shape, migration, fence))
+    .text(" LIMIT 1")
 }
 
-fn own_row(format: Format, shape: Shape, migration: &Migration, fence: Fence) -> String {
+fn own_row(format: Format, shape: Shape, migration: &Migration, fence: Fence) -> Template {
     let at = migration.created_at;
-    let same_second = format!(
-        "created_at = {} AND hash = {}",
-        drizzle::whole_second(at),
-        quote_literal(&migration.checksum)
-    );
-    let name = || quote_literal(&name_in_v1_table(format, migration));
+    let same_second = || {
+        let row = Template::new("created_at = ").value(drizzle::whole_second(at).to_string());
+        row.text(" AND hash = ")
+            .value(quote_literal(&migration.checksum))
+    };
+    let same_time = || Template::new("created_at = ").value(at.to_string());
+    let same_name =
+        || Template::new("name = ").value(quote_literal(&name_in_v1_table(format, migration)));
     match (format, shape) {
         // An expression over the column is no use to its primary key.
         (Format::Sql, _) if fence == Fence::SinceLook => {
-            format!("version = {}", quote_literal(&migration.version))
+            Template::new("version = ").value(quote_literal(&migration.version))
         }
         (Format::Sql, _) => {
             let number = quote_literal(super::numbered::trim(&migration.version));
-            format!("pg_catalog.ltrim(version, '0') = {number}")
+            Template::new("pg_catalog.ltrim(version, '0') = ").value(number)
         }
         // Rows of the v1 generation have whole seconds.
         (Format::DrizzleClassic, Shape::V1) => {
-            format!("created_at = {at} OR name = {} OR {same_second}", name())
+            let row = same_time().text(" OR ").then(&same_name());
+            row.text(" OR ").then(&same_second())
         }
-        (Format::DrizzleClassic, _) if drizzle::whole_second(at) == at => {
-            format!("created_at = {at}")
-        }
-        (Format::DrizzleClassic, _) => format!("created_at = {at} OR {same_second}"),
+        (Format::DrizzleClassic, _) if drizzle::whole_second(at) == at => same_time(),
+        (Format::DrizzleClassic, _) => same_time().text(" OR ").then(&same_second()),
         // A 0.x release that works on an upgraded table leaves the name NULL.
         (Format::DrizzleV1, Shape::V1) => {
-            format!("name = {} OR name IS NULL AND {same_second}", name())
+            let row = same_name().text(" OR name IS NULL AND ");
+            row.then(&same_second())
         }
-        (Format::DrizzleV1, _) => same_second,
+        (Format::DrizzleV1, _) => same_second(),
     }
 }
 
@@ -319,7 +330,7 @@ mod tests {
     #[test]
     fn writes_the_rows_that_the_tools_write() {
         let insert = |format: Format, shape, migration| {
-            insert_sql(format, &TableName::new("s", "t"), shape, &migration, "7")
+            insert(format, &TableName::new("s", "t"), shape, &migration, "7").inline()
         };
         let classic = migration("0000_init", 1_700_000_000_123);
         assert_eq!(

@@ -2,7 +2,10 @@
 //!
 //! It lives for ever and two releases may write it at once, so it only ever gains columns.
 
-use crate::migration::{TableName, quote_ident, quote_literal};
+use crate::{
+    migration::{TableName, quote_ident, quote_literal},
+    sql::Template,
+};
 
 /// The journal, qualified.
 pub const TABLE: &str = "schemagate.journal";
@@ -126,21 +129,30 @@ impl<'a> Entry<'a> {
 // === impl Author ===
 
 impl Author {
-    /// The `INSERT` for an entry, without a trailing `;`. Only what is known is named: it is part of every migration's
-    /// message.
+    /// The `INSERT` for an entry, without a trailing `;`.
     pub fn insert_sql(&self, entry: &Entry<'_>) -> String {
+        self.insert(entry).inline()
+    }
+
+    /// The same with the migration set apart. Only what is known is named: it is part of every migration's message.
+    pub fn insert(&self, entry: &Entry<'_>) -> Template {
         let mut columns = String::from("run, history, event, actor");
-        let mut values = format!(
+        let mut values = Template::new(format!(
             "'{}', {}, '{}', {}",
             self.run,
             quote_literal(&self.history),
             entry.kind.word(),
             self.actor()
-        );
+        ));
+        for (column, value) in [("version", entry.version), ("checksum", entry.checksum)] {
+            if let Some(value) = value {
+                columns.push_str(", ");
+                columns.push_str(column);
+                values = values.text(", ").value(quote_literal(value));
+            }
+        }
         let wal = "pg_catalog.pg_current_wal_insert_lsn()";
         let optional = [
-            ("version", entry.version.map(quote_literal)),
-            ("checksum", entry.checksum.map(quote_literal)),
             (
                 "statement",
                 entry.statement.map(|statement| statement.to_string()),
@@ -157,11 +169,12 @@ impl Author {
             if let Some(value) = value {
                 columns.push_str(", ");
                 columns.push_str(column);
-                values.push_str(", ");
-                values.push_str(&value);
+                values = values.text(", ").text(&value);
             }
         }
-        format!("INSERT INTO {TABLE} ({columns}) VALUES ({values})")
+        Template::new(format!("INSERT INTO {TABLE} ({columns}) VALUES ("))
+            .then(&values)
+            .text(")")
     }
 
     /// `role@pod`: the role is the server's own word.

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::{connect, duration, lock::Holder, runner::Event};
+use crate::{
+    apply::SqlFailure,
+    connect, duration,
+    lock::Holder,
+    observe::{Sight, Step, Waiting},
+    runner::Event,
+};
 
 /// Logs one event. `slow` is `SCHEMAGATE_SLOW_THRESHOLD`.
 pub fn event(event: &Event<'_>, slow: Option<Duration>) {
@@ -42,6 +48,7 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
         Event::Reverted { migration, elapsed } => {
             info!(version = %migration.version, elapsed_ms = millis(*elapsed), "undone");
         }
+        Event::Watching { version, sight } => watching(version, sight),
         Event::Retry {
             failure,
             attempt,
@@ -50,8 +57,10 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
             version = %failure.version,
             attempt,
             next_ms = millis(*next_in),
+            blocked_by = failure.blocked_by,
             error = %failure.headline(),
-            "rolled back so that the application does not queue behind it; trying again"
+            "{}; trying again",
+            why_again(failure)
         ),
         Event::Lost { error, version } => warn!(
             error,
@@ -60,6 +69,50 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
         Event::Warning(text) => warn!("{text}"),
         Event::Note(text) => info!("{text}"),
     }
+}
+
+/// How far a long statement is. Without a bar a line now and then has to do.
+fn why_again(failure: &SqlFailure) -> &'static str {
+    match failure.code.as_str() {
+        _ if failure.is_exhaustion() => {
+            "rolled back, the server has run out of disk space or memory"
+        }
+        "40P01" => "rolled back to end a deadlock with another session",
+        "40001" => "rolled back because another transaction came in between",
+        _ => "rolled back so that the application does not queue behind it",
+    }
+}
+
+fn watching(version: &str, sight: &Sight) {
+    if !sight.is_line {
+        return;
+    }
+    let waiting = sight.waiting.as_ref();
+    let step = sight.step.as_ref();
+    info!(
+        version,
+        elapsed_ms = millis(sight.elapsed),
+        command = step.map(|step| step.command.as_str()),
+        phase = step
+            .map(|step| step.phase.as_str())
+            .filter(|phase| !phase.is_empty()),
+        relation = step.and_then(|step| step.relation.as_deref()),
+        done = step.and_then(|step| step.done),
+        total = step.and_then(|step| step.total),
+        unit = step
+            .filter(|step| step.done.is_some())
+            .map(|step| step.unit),
+        percent = step.and_then(Step::percent),
+        waits_for = waiting.map(|waiting| waiting.what.as_str()),
+        waits_ms = waiting.and_then(|waiting| waiting.since).map(millis),
+        blocked_by = waiting.and_then(Waiting::blocked_by),
+        "{}",
+        if waiting.is_some() {
+            "waiting for a lock"
+        } else {
+            "still running"
+        }
+    );
 }
 
 /// Waiting is worth a line a second at most: the backoff sees to that.

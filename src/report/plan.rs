@@ -5,7 +5,7 @@ mod json;
 mod markdown;
 mod text;
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -15,6 +15,7 @@ pub use markdown::markdown;
 pub use text::text;
 
 use crate::{
+    gate::Approval,
     migration::Migration,
     sql::{
         Name,
@@ -69,6 +70,24 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// What `--trace` has seen as a whole.
     pub trace: Option<TraceReport>,
+    /// What was looked at besides, for the checklist.
+    #[serde(skip)]
+    pub surroundings: Surroundings,
+}
+
+/// What a reviewer need not ask for, because it was looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The database is being built from nothing, so there is no data to guard.
+    pub bootstrap: bool,
+    /// `SCHEMAGATE_REQUIRE_BACKUP` is set.
+    pub asks_backup: bool,
+    /// The backup with which the gate that asks for one is content: when, and how old it may be.
+    pub backup: Option<String>,
+    /// Whether a restore point would be created, or why none; `None` where the settings want none.
+    pub restore_point: Option<Result<(), String>>,
+    /// `SCHEMAGATE_SLOW_THRESHOLD`.
+    pub slow: Option<Duration>,
 }
 
 /// A migration that would run.
@@ -89,6 +108,15 @@ pub struct Step {
     pub risk: Risk,
     /// Whether a gate holds it.
     pub held: Option<HeldStep>,
+    /// The approvals that let it through.
+    #[serde(skip)]
+    pub approvals: Vec<Approval>,
+    /// It is marked `phase=contract`.
+    #[serde(skip)]
+    pub is_contract: bool,
+    /// There is a file that undoes it.
+    #[serde(skip)]
+    pub has_down: bool,
     /// How many statements it has.
     pub statement_count: usize,
     /// The first of them, and all that are worth a look as far as there is room.
@@ -172,6 +200,9 @@ pub struct Deferred {
     pub path: String,
     /// Why.
     pub why: String,
+    /// It waits for the contract phase, itself or behind one that does.
+    #[serde(skip)]
+    pub for_contract: bool,
 }
 
 /// What a statement did in a trace.
@@ -272,6 +303,8 @@ impl Step {
             path: migration.path.clone(),
             checksum: migration.checksum.clone(),
             approve: format!("{}@{digits}", migration.version),
+            is_contract: migration.directives.contract,
+            has_down: migration.down.is_some(),
             ..Self::default()
         }
     }

@@ -14,6 +14,9 @@ use crate::{
 /// ends the server.
 const LOST_LIMIT: u32 = 3;
 
+/// How often a server without disk or memory is asked again: each time it fills up to its end, beside the application.
+const EXHAUSTED_LIMIT: u32 = 3;
+
 /// How often in a row another session may have applied what was to be applied, while the history does not change.
 const AGAIN_LIMIT: u32 = 20;
 
@@ -61,8 +64,13 @@ impl Runner<'_> {
 
     pub(super) async fn retry(&mut self, failure: Box<SqlFailure>) -> Result<(), Error> {
         self.retries += 1;
-        if self.retries > self.params.lock_retries {
-            return Err(Error::LockRetries(failure));
+        let limit = if failure.is_exhaustion() {
+            self.params.lock_retries.min(EXHAUSTED_LIMIT)
+        } else {
+            self.params.lock_retries
+        };
+        if self.retries > limit {
+            return Err(Error::Retries(failure));
         }
         let next_in = self.pause.next_delay();
         (self.on_event)(Event::Retry {

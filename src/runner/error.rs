@@ -54,8 +54,8 @@ pub enum Error {
         /// Not queued at all.
         off: bool,
     },
-    /// Table locks were not obtained.
-    LockRetries(Box<SqlFailure>),
+    /// Tried as often as it may be: table locks were not obtained, or the server had no disk or memory.
+    Retries(Box<SqlFailure>),
     /// The connection was lost, and not taken up again in time.
     Lost(String),
     /// The command had to stop.

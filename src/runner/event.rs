@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    apply::SqlFailure, connect, lock::Holder, mend::Mend, migration::Migration, plan::Plan,
+    apply::SqlFailure, connect, lock::Holder, mend::Mend, migration::Migration, observe::Sight,
+    plan::Plan,
 };
 
 /// What happens during a run.
@@ -49,6 +50,13 @@ pub enum Event<'a> {
         migration: &'a Migration,
         /// From sending to the answer.
         elapsed: Duration,
+    },
+    /// What a second connection sees of a statement that takes long, about once a second.
+    Watching {
+        /// The migration.
+        version: &'a str,
+        /// What it sees.
+        sight: &'a Sight,
     },
     /// A migration met a lock timeout, a deadlock or a serialization failure.
     Retry {

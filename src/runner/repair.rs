@@ -248,13 +248,13 @@ impl Runner<'_> {
         let (Some(migration), Some(_)) = (migration, snapshot.shape) else {
             return since;
         };
-        let applied = formats::applied_check_sql(
+        let applied = formats::applied_check(
             self.params.history.format,
             table,
             shape,
             migration,
             formats::Fence::SinceAnything,
         );
-        format!("{applied};{since}")
+        format!("{};{since}", applied.inline())
     }
 }

@@ -225,7 +225,8 @@ async fn ask(
     }
 }
 
-/// Whether a run of these jobs would be refused for want of a restore point. Only looks.
+/// Whether a run of these jobs would begin with a restore point, or why it would go on without one; `None` where it needs
+/// none. Only looks. `building` says whether the database is being built from nothing, where that is known.
 ///
 /// # Errors
 ///
@@ -236,11 +237,10 @@ pub async fn restorable(
     source: &Source,
     snapshot: &Snapshot,
     jobs: &[Job],
-) -> Result<(), Error> {
-    // Whether the database is being built matters only where the point is not needed.
-    ask(session, params, source, snapshot, jobs, None)
-        .await
-        .map(|_| ())
+    building: Option<bool>,
+) -> Result<Option<Result<(), String>>, Error> {
+    let asked = ask(session, params, source, snapshot, jobs, building).await?;
+    Ok(asked.map(|point| point.map(|_| ())))
 }
 
 /// An error of the server that neither the lock nor the connection explains.

@@ -1,6 +1,6 @@
 //! The part of a run that writes: the ground, the migrations, the notes in the journal.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use super::{Done, Error, Event, Runner, Task, gates::Gated, of_own, undo::Downs};
 use crate::{
@@ -164,6 +164,32 @@ impl Runner<'_> {
             pause,
             ..
         } = self;
+        let mut listen = |event: apply::Event<'_>| match event {
+            apply::Event::Starting(migration) => {
+                *under_way = Some(migration.clone());
+                on_event(Event::Starting(migration));
+            }
+            apply::Event::Applied { migration, elapsed } => {
+                *under_way = None;
+                (*lost, *retries) = (0, 0);
+                pause.reset();
+                done.borrow_mut().push(Done {
+                    version: migration.version.clone(),
+                    elapsed,
+                });
+                on_event(match direction {
+                    Direction::Up => Event::Applied { migration, elapsed },
+                    Direction::Down(_) => Event::Reverted { migration, elapsed },
+                });
+            }
+            apply::Event::Watching(sight) => on_event(Event::Watching {
+                version: under_way
+                    .as_ref()
+                    .map_or("", |migration| &migration.version),
+                sight,
+            }),
+            apply::Event::Note(note) => on_event(Event::Note(&note)),
+        };
         let mut applier = Applier {
             session: work.session,
             connect: &params.connect,
@@ -179,28 +205,10 @@ impl Runner<'_> {
             user: &work.snapshot.user,
             database: &work.snapshot.database,
             stop,
-            on_event: &mut |event| match event {
-                apply::Event::Starting(migration) => {
-                    *under_way = Some(migration.clone());
-                    on_event(Event::Starting(migration));
-                }
-                apply::Event::Applied { migration, elapsed } => {
-                    *under_way = None;
-                    (*lost, *retries) = (0, 0);
-                    pause.reset();
-                    done.borrow_mut().push(Done {
-                        version: migration.version.clone(),
-                        elapsed,
-                    });
-                    on_event(match direction {
-                        Direction::Up => Event::Applied { migration, elapsed },
-                        Direction::Down(_) => Event::Reverted { migration, elapsed },
-                    });
-                }
-                apply::Event::Note(note) => on_event(Event::Note(&note)),
-            },
+            on_event: &RefCell::new(&mut listen),
         };
-        let outcome = applier.run(jobs, params.transaction).await;
+        // The biggest of all futures: on the heap it is not part of every one that leads here.
+        let outcome = Box::pin(applier.run(jobs, params.transaction)).await;
         if !matches!(outcome, Err(Failure::Connection(_))) {
             *under_way = None;
         }
@@ -220,18 +228,17 @@ impl Runner<'_> {
         for &index in &plan.run {
             let migration = &self.source.migrations[index];
             // The look was before the lock.
-            let check = formats::applied_check_sql(
+            let check = formats::applied_check(
                 history.format,
                 &history.table,
                 ground.shape,
                 migration,
                 formats::Fence::SinceAnything,
             );
-            let row =
-                formats::insert_sql(history.format, &history.table, ground.shape, migration, "0");
-            sql.push_str(&check);
+            let row = formats::insert(history.format, &history.table, ground.shape, migration, "0");
+            sql.push_str(&check.inline());
             sql.push(';');
-            sql.push_str(&row);
+            sql.push_str(&row.inline());
             sql.push(';');
             if ground.journal {
                 let entry = Entry::about(Kind::Baselined, &migration.version, &migration.checksum);

@@ -203,7 +203,7 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
             version: &migration.version,
             elapsed: *elapsed,
         }),
-        Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.headline())),
+        Event::Retry { failure, .. } => desk.observe(Observation::Hindered(failure.hindrance())),
         Event::Lost { error, .. } => {
             desk.observe(Observation::Unreachable(Told {
                 what: format!("the connection was lost: {error}"),
@@ -213,6 +213,7 @@ fn show(desk: &mut Desk<'_>, event: &Event<'_>) {
         // Who has the lock may yet be held by a gate; a sidecar undoes and repairs nothing.
         Event::LockTaken { .. }
         | Event::Reverted { .. }
+        | Event::Watching { .. }
         | Event::Repaired(_)
         | Event::Warning(_)
         | Event::Note(_)
@@ -251,7 +252,7 @@ fn cause(migrations: &[Migration], error: &Error) -> Cause {
 fn run_end(outcome: &Result<runner::Outcome, runner::Error>) -> RunEnd {
     match outcome {
         Ok(_) => RunEnd::Well,
-        Err(runner::Error::Apply(Failure::Sql(_)) | runner::Error::LockRetries(_)) => {
+        Err(runner::Error::Apply(Failure::Sql(_)) | runner::Error::Retries(_)) => {
             RunEnd::MigrationFailed
         }
         Err(_) => RunEnd::Otherwise,

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::Params;
 use crate::{
-    apply::{Failure, Frame, Holding, journal_grant},
+    apply::{Failure, Frame, Holding, Prepared, journal_grant},
     bootstrap,
     connect::{self, Class, Session},
     history::{self, Surroundings, journal, marker::MarkerState},
@@ -125,6 +125,7 @@ fn frame(session: &Session, params: &Params, around: &Surroundings, keys: LockKe
         direct: false,
         usual_defaults: false,
         remote: around.remote,
+        prepared: Prepared::default(),
     }
 }
 

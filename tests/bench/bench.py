@@ -2,7 +2,7 @@
 
     tests/bench/run [--rounds N] [GROUP ...]
 
-Groups: nothing, apply, link, many, serve; all of them by default. `--rounds` overrides how often each is measured.
+Groups: nothing, apply, link, many, serve, big, start, herd, size; all of them by default. `--rounds` overrides how often each is measured.
 """
 
 import argparse
@@ -19,8 +19,11 @@ from pathlib import Path
 from statistics import median
 
 import folders
+import larger
 import serving
 import tools
+from matrix import Matrix
+from peers import PEERS, Peer, small, versions
 from server import Link, Server
 from tools import Sample, Stopwatch, Tool
 
@@ -53,6 +56,8 @@ class Row:
     tool: Tool
     ratio: float | None = None
     memory: int | None = None
+    # An SQL expression that is true behind each run.
+    check: str | None = None
 
 
 @dataclass
@@ -65,27 +70,28 @@ class Bench:
     program: Path
     rounds: int | None
     missed: list[str]
+    matrix: Matrix
 
-    def group(self, title: str, rows: list[Row], rounds: int, port: int | None, check: str | None) -> None:
+    def group(self, title: str, rows: list[Row], rounds: int, port: int | None) -> list[list[Sample]]:
         """Measures rows side by side and prints them. The first row is what the others are compared with.
 
-        Each row has a database of its own. With `check` every run begins with an empty one, and the statement must
-        answer `ok` behind it.
+        Each row has a database of its own. A row with a check begins every run with an empty one.
         """
         rounds = self.rounds or rounds
         samples: list[list[Sample]] = [[] for _ in rows]
         for turn in range(-1, rounds):
             for index in order(len(rows), turn):
-                database = database_of(index)
-                if check:
+                row, database = rows[index], database_of(index)
+                if row.check:
                     self.server.renew(database)
-                sample = self.stopwatch.run(rows[index].tool, self.server.url(database, port))
-                if check and (answer := self.server.ask(check, database)) != "ok":
-                    raise tools.Failed(f"{rows[index].tool.label}: {answer}")
+                sample = self.stopwatch.run(row.tool, self.server.url(database, port))
+                if row.check and self.server.ask(f"SELECT {row.check}", database) != "t":
+                    raise tools.Failed(f"{row.tool.label}: not all of the work is there: {row.check}")
                 # The first turn warms up.
                 if turn >= 0:
                     samples[index].append(sample)
         self.print_group(f"{title} (median of {rounds})", rows, samples)
+        return samples
 
     def print_group(self, title: str, rows: list[Row], samples: list[list[Sample]]) -> None:
         lines = [[title, "time", "ratio", "bar", "cpu", "memory", "bar"]]
@@ -141,31 +147,39 @@ def print_table(lines: list[list[str]]) -> None:
 def nothing(bench: Bench) -> None:
     """The common case: everything is applied already."""
     count = NOTHING_FILES
-    sql = folders.sql(bench.scratch / "nothing-sql", count)
+    ours = folders.sql(bench.scratch / "nothing-sql", count)
     drizzle = folders.drizzle(bench.scratch / "nothing-drizzle", count)
-    dbmate = folders.dbmate(bench.scratch / "nothing-dbmate", count)
-    for title, ours, peers in [
-        (f"Nothing pending, {count} numbered files", sql, [tools.dbmate(dbmate), tools.sqlx(sql)]),
-        (f"Nothing pending, Drizzle folder of {count}", drizzle, [tools.drizzle(drizzle)]),
+    others = [peer.tool(peer.folder(bench.scratch, "nothing", small(count))) for peer in PEERS]
+    for title, own, more in [
+        (f"Nothing pending, {count} numbered files", ours, others),
+        (f"Nothing pending, Drizzle folder of {count}", drizzle, []),
     ]:
         rows = [
             Row(tools.psql_question()),
-            Row(tools.schemagate("migrate", ours), ratio=NOTHING_BAR, memory=MEMORY_BAR),
-            *[Row(peer) for peer in peers],
+            Row(tools.schemagate("migrate", own), ratio=NOTHING_BAR, memory=MEMORY_BAR),
+            *[Row(tool) for tool in more],
         ]
         # The first run of each applies.
         for index, row in enumerate(rows):
             bench.server.renew(database_of(index))
             bench.stopwatch.run(row.tool, bench.server.url(database_of(index)))
-        bench.group(title, rows, 40, None, None)
+        samples = bench.group(title, rows, 40, None)
+        if more:
+            bench.matrix.times(f"nothing pending, {count} files: time", samples)
+            bench.matrix.peaks(f"nothing pending, {count} files: peak memory", samples)
 
 
 def apply(bench: Bench) -> None:
     """Many small migrations."""
-    rows_of_sql, rows_of_drizzle = applying(bench, EACH_BAR, ALL_BAR)
     count = APPLIED_FILES
-    bench.group(f"{count} numbered files", rows_of_sql, 9, None, applied("schemagate.history"))
-    bench.group(f"Drizzle folder of {count}", rows_of_drizzle, 9, None, applied("drizzle.__drizzle_migrations"))
+    rows_of_sql, rows_of_drizzle = applying(bench, EACH_BAR, ALL_BAR)
+    rows_of_sql += [
+        Row(peer.tool(peer.folder(bench.scratch, "apply", small(count))), check=applied(peer.history)) for peer in PEERS
+    ]
+    samples = bench.group(f"{count} numbered files", rows_of_sql, 7, None)
+    # Without our second row, all in one transaction.
+    bench.matrix.times(f"{count} small migrations: time", samples[:2] + samples[3:])
+    bench.group(f"Drizzle folder of {count}", rows_of_drizzle, 9, None)
 
 
 def link(bench: Bench) -> None:
@@ -175,10 +189,11 @@ def link(bench: Bench) -> None:
         rows_of_sql, rows_of_drizzle = applying(bench, LINK_BAR, LINK_BAR)
         where = f"over a link of {slow.round_trip():.2f} ms round trip"
         count = APPLIED_FILES
-        bench.group(f"{count} numbered files {where}", rows_of_sql, 3, slow.port, applied("schemagate.history"))
-        bench.group(
-            f"Drizzle folder of {count} {where}", rows_of_drizzle, 3, slow.port, applied("drizzle.__drizzle_migrations")
-        )
+        for peer in PEERS[:2]:
+            tool = peer.tool(peer.folder(bench.scratch, "link", small(count)))
+            rows_of_sql.append(Row(tool, check=applied(peer.history)))
+        bench.group(f"{count} numbered files {where}", rows_of_sql, 3, slow.port)
+        bench.group(f"Drizzle folder of {count} {where}", rows_of_drizzle, 3, slow.port)
     finally:
         slow.stop()
 
@@ -188,40 +203,29 @@ def applying(bench: Bench, each: float, whole: float) -> tuple[list[Row], list[R
     scratch = bench.scratch
     sql = folders.sql(scratch / "apply-sql", count)
     drizzle = folders.drizzle(scratch / "apply-drizzle", count)
-    dbmate = folders.dbmate(scratch / "apply-dbmate", count)
 
-    def ours(folder: Path) -> list[Row]:
+    def ours(script: Path, folder: Path, table: str) -> list[Row]:
+        check = applied(f"(SELECT count(*) FROM {table})")
         return [
-            Row(tools.schemagate("each", folder), ratio=each),
-            Row(tools.schemagate("all in one", folder, SCHEMAGATE_TRANSACTION="all"), ratio=whole),
+            Row(tools.psql_script(script), check=check),
+            Row(tools.schemagate("each", folder), ratio=each, check=check),
+            Row(tools.schemagate("all in one", folder, SCHEMAGATE_TRANSACTION="all"), ratio=whole, check=check),
         ]
 
+    drizzle_orm = next(peer for peer in PEERS if peer.name == "drizzle-orm")
     return (
+        ours(folders.script_sql(scratch / "sql.sql", count), sql, "schemagate.history"),
         [
-            Row(tools.psql_script(folders.script_sql(scratch / "sql.sql", count))),
-            *ours(sql),
-            Row(tools.dbmate(dbmate)),
-            Row(tools.sqlx(sql)),
-        ],
-        [
-            Row(tools.psql_script(folders.script_drizzle(scratch / "drizzle.sql", count))),
-            *ours(drizzle),
-            Row(tools.drizzle(drizzle)),
+            *ours(folders.script_drizzle(scratch / "drizzle.sql", count), drizzle, "drizzle.__drizzle_migrations"),
+            Row(tools.drizzle(drizzle), check=applied(drizzle_orm.history)),
         ],
     )
 
 
-def applied(table: str) -> str:
-    """Whether everything is there: the tables, and the rows of whichever history the tool keeps."""
-    histories = [table, "public.schema_migrations", "public._sqlx_migrations"]
-    rows = " + ".join(
-        "coalesce((xpath('/row/c/text()', query_to_xml("
-        f"'SELECT count(*) AS c FROM ' || to_regclass('{history}'), false, true, '')))[1]::text::int, 0)"
-        for history in histories
-    )
-    found = f"(SELECT count(*) FROM pg_class WHERE relname LIKE 'item\\_%' AND relkind = 'r'), {rows}"
-    expected = f"{folders.tables(APPLIED_FILES)}, {APPLIED_FILES}"
-    return f"SELECT CASE WHEN ({found}) = ({expected}) THEN 'ok' ELSE concat_ws(' tables, rows ', {found}) END"
+def applied(history: str) -> str:
+    """Whether everything is there: the tables, and what the tool's history counts."""
+    found = "(SELECT count(*) FROM pg_class WHERE relname LIKE 'item\\_%' AND relkind = 'r')"
+    return f"({found}, {history}) = ({folders.tables(APPLIED_FILES)}, {APPLIED_FILES})"
 
 
 def many(bench: Bench) -> None:
@@ -258,6 +262,44 @@ def many(bench: Bench) -> None:
             ]
         )
     print_table(lines)
+    many_peers(bench)
+
+
+def many_peers(bench: Bench) -> None:
+    """The same of the other tools: ten thousand files that do nothing, applied once and then looked at."""
+    few, most = MANY_FILES[0], MANY_FILES[-1]
+    rounds = 3
+    lines = [[f"Nothing pending, {few} and {most} files (median of {rounds})", "cpu", "cpu", "memory", "memory"]]
+    ours = folders.sql(bench.scratch / f"many-sql-{most}", most)
+    own = many_samples(bench, tools.schemagate("migrate", ours), most, rounds)
+    cpu, memory = {"schemagate": median(sample.cpu for sample in own)}, {"schemagate": float(max(sample.peak for sample in own))}
+    for peer in PEERS:
+        samples = [many_of(bench, peer, count, rounds) for count in (few, most)]
+        cells = ["failed" if not own else f"{median(sample.cpu for sample in own):.0f} ms" for own in samples]
+        cells += ["" if not own else f"{max(sample.peak for sample in own) / 1024:.0f} MiB" for own in samples]
+        lines.append([peer.name, *cells])
+        if samples[-1]:
+            cpu[peer.name] = median(sample.cpu for sample in samples[-1])
+            memory[peer.name] = float(max(sample.peak for sample in samples[-1]))
+    print_table(lines)
+    bench.matrix.compared(f"{most} files, all applied: processor time", cpu)
+    bench.matrix.compared(f"{most} files, all applied: peak memory", memory)
+
+
+def many_of(bench: Bench, peer: Peer, count: int, rounds: int) -> list[Sample]:
+    """Empty where the tool cannot do it."""
+    files = [(folders.name(number), "SELECT 1;") for number in range(count)]
+    folder = peer.folder(bench.scratch, f"many-{count}", files)
+    tool = peer.tool(folder)
+    bench.server.renew(database_of(0))
+    url = bench.server.url(database_of(0))
+    try:
+        return [bench.stopwatch.run(tool, url) for _ in range(rounds + 1)][1:]
+    except tools.Failed as failed:
+        print(f"bench: {str(failed)[:300]}", file=sys.stderr)
+        return []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def many_samples(bench: Bench, tool: Tool, count: int, rounds: int) -> list[Sample]:
@@ -383,12 +425,104 @@ def flips(bench: Bench) -> None:
     print_table(lines)
 
 
+def big(bench: Bench) -> None:
+    """One file of 200 MB."""
+    files = [("big", larger.big_file())]
+    size = f"{larger.BIG_BYTES >> 20} MiB"
+    script = bench.scratch / "big.sql"
+    script.write_text(files[0][1])
+    ours = folders.files(bench.scratch / "big-ours", {"00001_big.sql": files[0][1]})
+    own = tools.schemagate("migrate", ours)
+    tools_of = [("psql", tools.psql_script(script, "-1")), ("schemagate", own)]
+    tools_of += [(peer.name, peer.tool(peer.folder(bench.scratch, "big", files))) for peer in PEERS]
+    lines = [[f"One file of {size} (best of 2)", "time", "ratio", "memory"]]
+    times: dict[str, float] = {}
+    memory: dict[str, float] = {}
+    for name, tool in tools_of:
+        try:
+            samples = []
+            for _ in range(2):
+                bench.server.renew(database_of(0))
+                samples.append(bench.stopwatch.run(tool, bench.server.url(database_of(0))))
+        except tools.Failed as failed:
+            lines.append([name, "failed", "", ""])
+            print(f"bench: {str(failed)[:300]}", file=sys.stderr)
+            continue
+        times[name] = min(sample.wall for sample in samples)
+        memory[name] = float(max(sample.peak for sample in samples))
+        lines.append([name, f"{times[name] / 1000:.1f} s", f"{times[name] / times['psql']:.2f}", f"{memory[name] / 1024:.0f} MiB"])
+    bench.server.renew(database_of(0))
+    print_table(lines)
+    bench.matrix.compared(f"a file of {size}: time", times)
+    bench.matrix.compared(f"a file of {size}: peak memory", memory)
+
+
+def start(bench: Bench) -> None:
+    """From the start of the program to its first byte on the wire."""
+    count = NOTHING_FILES
+    ours = folders.sql(bench.scratch / "start-sql", count)
+    tools_of = [("psql", tools.psql_question()), ("schemagate", tools.schemagate("migrate", ours))]
+    tools_of += [(peer.name, peer.tool(peer.folder(bench.scratch, "start", small(count)))) for peer in PEERS]
+    rounds = bench.rounds or 15
+    times = {name: larger.first_byte_median(tool, bench.scratch, rounds) for name, tool in tools_of}
+    lines = [[f"Start to the first byte sent, {count} files (median of {rounds})", "time", "ratio"]]
+    lines += [[name, f"{time:.2f} ms", f"{time / times['psql']:.2f}"] for name, time in times.items()]
+    print_table(lines)
+    bench.matrix.compared("start to the first byte sent: time", times)
+
+
+def herd(bench: Bench) -> None:
+    """A thousand at once."""
+    server = Server(bench.scratch / "herd", f"max_connections={larger.HERD_CONNECTIONS}")
+    files = larger.herd_files()
+    ours = folders.files(bench.scratch / "herd-ours", {f"{n + 1:05}_{name}.sql": sql for n, (name, sql) in enumerate(files)})
+    tools_of = [("schemagate", tools.schemagate("migrate", ours), larger.HERD)]
+    for peer in PEERS:
+        processes = larger.HEAVY_HERD if peer.heavy else larger.HERD
+        tools_of.append((peer.name, peer.tool(peer.folder(bench.scratch, "herd", files)), processes))
+    title = f"At once on {larger.HERD_CONNECTIONS} connections, {larger.HERD_FILES} migrations, one of {larger.HERD_SLOW_SECONDS} s"
+    lines = [[title, "processes", "failed", "bar", "time", "each applied once"]]
+    cells: dict[str, str] = {}
+    try:
+        for name, tool, processes in tools_of:
+            found = larger.herd(server, tool, processes, bench.scratch)
+            bar = 0 if name == "schemagate" else None
+            lines.append(
+                [
+                    name,
+                    str(found.processes),
+                    str(found.failed),
+                    bench.bar(f"herd: {name}: failed processes", found.failed, bar, "{:.0f}"),
+                    f"{found.seconds:.1f} s",
+                    "yes" if found.right else "no",
+                ]
+            )
+            if bar is not None and not found.right:
+                bench.missed.append("herd: schemagate did not apply each migration once")
+            cells[name] = f"{found.failed} of {found.processes}" + ("" if found.right else ", work wrong")
+    finally:
+        server.stop()
+    print_table(lines)
+    bench.matrix.words("at once on 100 connections: failed", cells)
+
+
+def size(bench: Bench) -> None:
+    """What each takes on the disk."""
+    lines = larger.sizes()
+    print_table([["Size", "on the disk", "gzip -9"], *lines])
+    bench.matrix.words("size, without interpreter or JVM", dict(zip(["schemagate", *[peer.name for peer in PEERS]], [line[1] for line in lines], strict=True)))
+
+
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "nothing": nothing,
     "apply": apply,
     "link": link,
     "many": many,
     "serve": serve,
+    "big": big,
+    "start": start,
+    "herd": herd,
+    "size": size,
 }
 
 
@@ -397,7 +531,7 @@ def print_machine(bench: Bench) -> None:
     load = " ".join(f"{number:.1f}" for number in os.getloadavg())
     print(f"{model or platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, load {load}")
     print(f"PostgreSQL {bench.server.ask('SHOW server_version')}, fsync=off, autovacuum=off, in {bench.scratch.parent}, on the loopback")
-    for version in tools.versions():
+    for version in [*tools.versions(), *versions()]:
         print(version)
 
 
@@ -423,7 +557,7 @@ def main() -> int:
     server = None
     try:
         server = Server(scratch)
-        bench = Bench(server, Stopwatch(scratch), scratch, tools.BUILT / "proxy", arguments.rounds, [])
+        bench = Bench(server, Stopwatch(scratch), scratch, tools.BUILT / "proxy", arguments.rounds, [], Matrix())
         print_machine(bench)
         for name in arguments.group or GROUPS:
             GROUPS[name](bench)
@@ -435,6 +569,7 @@ def main() -> int:
             server.stop()
         shutil.rmtree(scratch, ignore_errors=True)
     print()
+    print(bench.matrix.markdown())
     for missed in bench.missed:
         print(f"MISSED: {missed}")
     if not bench.missed:

@@ -31,29 +31,26 @@ def name(number: int) -> str:
 
 def sql(folder: Path, count: int) -> Path:
     """Numbered files, as for schemagate's format `sql`."""
-    return _files(folder, {f"{n + 1:05}_{name(n)}.sql": statement(n) + "\n" for n in range(count)})
-
-
-def sqlx(folder: Path, count: int) -> Path:
-    """sqlx takes the numbered files as they are."""
-    return sql(folder, count)
-
-
-def dbmate(folder: Path, count: int) -> Path:
-    return _files(folder, {f"{n + 1:05}_{name(n)}.sql": f"-- migrate:up\n{statement(n)}\n\n-- migrate:down\n" for n in range(count)})
+    return files(folder, {f"{n + 1:05}_{name(n)}.sql": statement(n) + "\n" for n in range(count)})
 
 
 def drizzle(folder: Path, count: int) -> Path:
     """drizzle-kit's classic folder: the files, their snapshots (which only drizzle-kit reads) and the journal."""
+    return drizzle_of(folder, [statement(n) for n in range(count)])
+
+
+def drizzle_of(folder: Path, statements: list[str]) -> Path:
+    """The same for given statements, one a file."""
+    count = len(statements)
     tags = [f"{n:04}_{name(n)}" for n in range(count)]
     entries = [
         {"idx": n, "version": "7", "when": FIRST_MILLISECOND + n * 1000, "tag": tag, "breakpoints": True}
         for n, tag in enumerate(tags)
     ]
     journal = {"version": "7", "dialect": "postgresql", "entries": entries}
-    _files(folder, {f"{tag}.sql": statement(n) for n, tag in enumerate(tags)})
-    _files(folder / "meta", {f"{n:04}_snapshot.json": "{}" for n in range(count)})
-    return _files(folder, {"meta/_journal.json": json.dumps(journal, indent=2)})
+    files(folder, {f"{tag}.sql": statements[n] for n, tag in enumerate(tags)})
+    files(folder / "meta", {f"{n:04}_snapshot.json": "{}" for n in range(count)})
+    return files(folder, {"meta/_journal.json": json.dumps(journal, indent=2)})
 
 
 def script_sql(file: Path, count: int) -> Path:
@@ -92,9 +89,11 @@ def _script(file: Path, begin: str, rows: list[str]) -> Path:
     return file
 
 
-def _files(folder: Path, files: dict[str, str]) -> Path:
+def files(folder: Path, texts: dict[str, str]) -> Path:
+    """Writes files by name; folders are made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
+    for file, text in texts.items():
+        (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(text)
     return folder
 

@@ -25,6 +25,12 @@ class Tool:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
+    def filled(self, url: str, home: Path) -> tuple[list[str], dict[str, str]]:
+        """The words and the whole environment for a database."""
+        words = [str(word).replace("{url}", url) for word in self.words]
+        environment = {name: value.replace("{url}", url) for name, value in self.environment.items()}
+        return words, environment | {"PATH": os.environ["PATH"], "HOME": str(home)}
+
 
 @dataclass
 class Sample:
@@ -43,8 +49,8 @@ def psql_question() -> Tool:
     return Tool("psql -c 'select 1'", [PSQL, "-X", "{url}", "-c", "select 1"])
 
 
-def psql_script(script: Path) -> Tool:
-    return Tool("psql, one script", [PSQL, "-X", "-q", "-v", "ON_ERROR_STOP=1", "{url}", "-f", script])
+def psql_script(script: Path, *options: str) -> Tool:
+    return Tool("psql, one script", [PSQL, "-X", "-q", *options, "-v", "ON_ERROR_STOP=1", "{url}", "-f", script])
 
 
 def schemagate(label: str, folder: Path, **settings: str) -> Tool:
@@ -73,9 +79,7 @@ class Stopwatch:
         self.log = scratch / "tool.log"
 
     def run(self, tool: Tool, url: str) -> Sample:
-        words = [str(word).replace("{url}", url) for word in tool.words]
-        environment = {name: value.replace("{url}", url) for name, value in tool.environment.items()}
-        environment |= {"PATH": os.environ["PATH"], "HOME": str(self.scratch)}
+        words, environment = tool.filled(url, self.scratch)
         self.log.unlink(missing_ok=True)
         command = [BUILT / "measure", self.log, *words]
         done = subprocess.run(
@@ -93,15 +97,16 @@ def versions() -> list[str]:
     """What is measured, in the tools' own words."""
     size = SCHEMAGATE.stat().st_size
     return [
-        f"{_first_line([SCHEMAGATE, '--version'])}, {size} bytes ({size / (1 << 20):.2f} MiB)",
-        _first_line([PSQL, "--version"]),
-        f"drizzle-orm {_installed('drizzle-orm')}, pg {_installed('pg')}, Node {_first_line(['node', '--version'])}",
-        _first_line([DBMATE, "--version"]),
-        _first_line([SQLX, "--version"]),
+        f"{first_line([SCHEMAGATE, '--version'])}, {size} bytes ({size / (1 << 20):.2f} MiB)",
+        first_line([PSQL, "--version"]),
+        f"drizzle-orm {_installed('drizzle-orm')}, pg {_installed('pg')}, Node {first_line(['node', '--version'])}",
+        first_line([DBMATE, "--version"]),
+        first_line([SQLX, "--version"]),
     ]
 
 
-def _first_line(words: list[str | Path]) -> str:
+def first_line(words: list[str | Path]) -> str:
+    """The first line that a command prints."""
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 

@@ -28,11 +28,11 @@ fn another_tool(database: &Database<'_>) -> Child {
 }
 
 /// Both come to their end, whoever had to give way, and we say who it was.
-fn beside_a_build(server: &Server, bouncer: Option<&PgBouncer>) {
+fn beside_a_build(server: &Server, url: impl Fn(&Database<'_>) -> String) {
     let database = server.database();
     let folder = slow_index(4);
     let call = Schemagate::migrate(&database, &folder)
-        .url(&bouncer.map_or_else(|| database.url(), |bouncer| bouncer.url(&database)))
+        .url(&url(&database))
         .env("SCHEMAGATE_LOCK_KEY", KEY);
     let worker = call.spawn();
     database.schemagate_runs("CREATE INDEX CONCURRENTLY");
@@ -61,12 +61,12 @@ fn beside_a_build(server: &Server, bouncer: Option<&PgBouncer>) {
 #[test]
 fn a_foreign_tool_that_blocks_on_our_key() {
     let server = Server::own();
-    beside_a_build(&server, None);
+    beside_a_build(&server, |database| database.url_at(server.port()));
 }
 
 #[test]
 fn a_foreign_tool_that_blocks_on_our_key_pooled() {
     let server = Server::own();
     let bouncer = PgBouncer::start(&server, "transaction", 5);
-    beside_a_build(&server, Some(&bouncer));
+    beside_a_build(&server, |database| bouncer.url(database));
 }

@@ -72,8 +72,10 @@ fn for_drizzle(folder: &Folder) -> Folder {
         (name.trim_end_matches(".sql").to_owned(), text)
     };
     let files: Vec<_> = folder.names().into_iter().map(read).collect();
-    let numbered = files.iter().zip(1_700_000_000_000..);
-    let entries: Vec<_> = numbered
+    let times = 1_700_000_000_000..;
+    let entries: Vec<_> = files
+        .iter()
+        .zip(times)
         .map(|((tag, text), when)| (tag.as_str(), when, text.as_str()))
         .collect();
     Folder::classic(&entries)

@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::process::{is_root, memory_kib, must};
-use crate::harness::{Folder, Schemagate, Server, Session, Stop, eventually, scratch};
+use crate::harness::process::memory_kib;
+use crate::harness::{Folder, Mount, Schemagate, Server, Session, Stop, eventually};
 
 /// A folder is refused with 2 and a word that names the trouble, before anything is written.
 #[track_caller]
@@ -355,32 +353,6 @@ fn a_standby() {
     running.wait().assert_code(0);
 }
 
-/// A small file system of its own, unmounted at the end.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn tmpfs(options: &str) -> Self {
-        assert!(
-            is_root(),
-            "mounting a small tmpfs needs root: run the tests as root (in a container, with CAP_SYS_ADMIN)"
-        );
-        let path = scratch::new_dir("fs").join("mount");
-        fs::create_dir(&path).expect("a mount point");
-        must(
-            Command::new("mount")
-                .args(["-t", "tmpfs", "-o", options, "schemagate-test"])
-                .arg(&path),
-        );
-        Self(path)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn install_onto_a_full_or_read_only_file_system() {
     for (options, word) in [
@@ -389,11 +361,11 @@ fn install_onto_a_full_or_read_only_file_system() {
     ] {
         let mount = Mount::tmpfs(options);
         Schemagate::new(&["install"])
-            .arg(&mount.0.join("schemagate").to_string_lossy())
+            .arg(&mount.path().join("schemagate").to_string_lossy())
             .run()
             .assert_code(2)
             .assert_says(word);
-        let left = fs::read_dir(&mount.0).expect("the mount").count();
+        let left = fs::read_dir(mount.path()).expect("the mount").count();
         assert_eq!(left, 0, "nothing half written stays");
     }
 }
@@ -401,47 +373,11 @@ fn install_onto_a_full_or_read_only_file_system() {
 #[test]
 fn migrations_on_a_read_only_file_system() {
     let mount = Mount::tmpfs("size=64k");
-    fs::write(mount.0.join("0001_a.sql"), "CREATE TABLE a (id int);").expect("a file");
-    must(
-        Command::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(&mount.0),
-    );
+    fs::write(mount.path().join("0001_a.sql"), "CREATE TABLE a (id int);").expect("a file");
+    mount.remount("ro");
     let database = Server::debian().database();
-    Schemagate::migrate(&database, &mount.0)
+    Schemagate::migrate(&database, mount.path())
         .run()
         .assert_code(0);
     assert!(database.has_table("a"));
-}
-
-/// A full disk of the server's: the run ends, nothing is half applied, and the next run succeeds.
-#[test]
-fn a_full_disk_of_the_server() {
-    let mount = Mount::tmpfs("size=4m,mode=0777");
-    let space = mount.0.join("space");
-    fs::create_dir(&space).expect("a folder");
-    crate::harness::process::give_to_server_user(&space);
-    let server = Server::own();
-    let database = server.database();
-    database.query(&format!(
-        "CREATE TABLESPACE small LOCATION '{}'",
-        space.display()
-    ));
-    let folder = Folder::sql(&[(
-        "0001_fill.sql",
-        "CREATE TABLE fill (filler text) TABLESPACE small;
-         ALTER TABLE fill ALTER filler SET STORAGE EXTERNAL;
-         INSERT INTO fill SELECT repeat('x', 8000) FROM generate_series(1, 1000);",
-    )]);
-    let call = Schemagate::migrate(&database, &folder).env("SCHEMAGATE_WAIT_TIMEOUT", "3s");
-    let outcome = call.run();
-    outcome.assert_says("53100").assert_says("0001_fill.sql");
-    assert!([3, 5, 10].contains(&outcome.code()), "{outcome}");
-    assert!(!database.has_table("fill"));
-    must(
-        Command::new("mount")
-            .args(["-o", "remount,size=64m"])
-            .arg(&mount.0),
-    );
-    call.run().assert_code(0);
 }

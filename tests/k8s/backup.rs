@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::documents::Documents;
@@ -89,11 +89,6 @@ fn it_opens_the_gate_of_a_destructive_step() {
             &bytes
         ]]
     );
-    roles
-        .migrator(&["status", "--history"], &folder)
-        .run()
-        .assert_code(0)
-        .assert_prints("backup");
 
     migrate.run().assert_code(0);
     assert!(!database.has_table("a"));
@@ -151,7 +146,11 @@ fn a_dump_that_failed_is_neither_kept_nor_noted() {
         "{said}"
     );
     let left = backup.volume.names();
-    assert!(left.iter().all(|name| !name.ends_with(".dump")), "{left:?}");
+    assert!(
+        left.iter()
+            .all(|name| Path::new(name).extension().is_none_or(|end| end != "dump")),
+        "{left:?}"
+    );
     assert_eq!(
         database.value("SELECT count(*) FROM schemagate.journal WHERE event = 'backup'"),
         "0"

@@ -155,9 +155,9 @@ fn what_is_copied_is_the_same() {
 #[test]
 fn the_name_of_the_job_follows_the_tag() {
     let documents = Documents::parse(&build("k8s/kustomize/overlays/prod"));
-    let job = documents.get("Job/app-migrate-1.2.3");
+    let job = documents.get("Job/app-migrate-4f1c2d3");
     let container = &job["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(container["image"], "app-migrations:1.2.3");
+    assert_eq!(container["image"], "app-migrations:4f1c2d3");
     assert!(
         container["env"]
             .as_array()

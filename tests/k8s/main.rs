@@ -21,6 +21,7 @@ use it::harness;
 
 mod backup;
 mod chart;
+mod docs;
 mod documents;
 mod kustomize;
 mod manifests;

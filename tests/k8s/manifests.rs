@@ -350,7 +350,7 @@ fn what_one_names_the_other_has() {
     }
 }
 
-/// The migrations in the ConfigMaps are migrated from where the manifests mount them.
+/// The migrations in a config map are migrated from where the manifests mount them.
 #[test]
 fn migrations_in_a_configmap_are_applied() {
     let plain = read("migrations-configmap.yaml");

@@ -1,11 +1,13 @@
 //! The workflows: read by actionlint and shellcheck, pinned, and their shell run for real.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::documents::Documents;
 use crate::harness::{Database, Folder, Server};
 use crate::tools::{Said, actionlint, repository, run, yaml};
 
@@ -154,6 +156,167 @@ fn ci_calls_the_recipes() {
     );
 }
 
+// === the deployment of a team ===
+
+/// A cluster as far as the decisions of `deploy.yml` see it: what each question of theirs is answered with, and what was asked.
+/// What needs no cluster is done by the real kubectl.
+const CLUSTER: &str = r#"#!/bin/sh
+set -eu
+echo "$*" >>"$STATE/calls"
+case "$*" in
+    *"patch --local"*) exec "$KUBECTL" "$@" ;;
+    *"rollout status"*) # the first is that of the release before
+        [ "$(grep -c 'rollout status' "$STATE/calls")" = 1 ] || exit "$(cat "$STATE/rollout")" ;;
+    *"get deployment"*revision*) echo 7 ;;
+    *"get deployment"*generation*) cat "$STATE/generation" ;;
+    *"create --filename -"*) cat >"$STATE/job.yaml" ;;
+    *"get job"*) cat "$STATE/conditions"; cat "$STATE/meanwhile" >"$STATE/generation" ;;
+    *"set image"*) cat "$STATE/changed"; cat "$STATE/after" >"$STATE/generation" ;;
+esac
+"#;
+
+/// A run of the deployment: the Job's conditions, how the rollout ends, and the Deployment's generation while the Job runs, as
+/// `set image` prints it (nothing where it changes nothing), and when the rollout has ended.
+struct Deployment {
+    said: Said,
+    calls: String,
+    job: String,
+}
+
+fn deploy(conditions: &str, rollout: &str, [meanwhile, changed, after]: [&str; 3]) -> Deployment {
+    let state = Folder::empty();
+    let bin = Folder::empty();
+    for (name, text) in [
+        ("conditions", conditions),
+        ("rollout", rollout),
+        ("generation", "11"),
+        ("meanwhile", meanwhile),
+        ("changed", changed),
+        ("after", after),
+    ] {
+        state.write(name, text.as_bytes());
+    }
+    bin.write("kubectl", CLUSTER.as_bytes());
+    fs::set_permissions(
+        bin.path().join("kubectl"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    // Nobody waits for five minutes in a test.
+    let script = script("k8s/examples/deploy.yml", "Migrate, then roll out");
+    assert_eq!(script.matches("SECONDS + 300").count(), 1);
+    let script = script.replace("SECONDS + 300", "SECONDS + 3");
+    let mut bash = Command::new("bash");
+    bash.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()))
+        .env("STATE", state.path())
+        .env("KUBECTL", repository("target/k8s/bin/kubectl"))
+        .env("NAMESPACE", "app")
+        .env("DEPLOYMENT", "app")
+        .env("APP_IMAGE", "example/app:2")
+        .env("MIGRATIONS_IMAGE", "example/app-migrations:2")
+        .env("JOB_FILE", repository("k8s/manifests/job.yaml"))
+        .env("JOB", "app-migrate-77-1");
+    let said = run(&mut bash, "");
+    let read = |name: &str| fs::read_to_string(state.path().join(name)).unwrap_or_default();
+    Deployment {
+        said,
+        calls: read("calls"),
+        job: read("job.yaml"),
+    }
+}
+
+impl Deployment {
+    #[track_caller]
+    fn asserts(&self, success: bool, says: &str, rolled_out: bool, undone: bool) {
+        assert_eq!(self.said.success, success, "{}", self.said);
+        assert!(
+            self.said.stdout.contains(says),
+            "no {says:?} in {}",
+            self.said
+        );
+        assert_eq!(
+            self.calls.contains("set image deployment/app"),
+            rolled_out,
+            "{}",
+            self.calls
+        );
+        let undo = self
+            .calls
+            .contains("rollout undo deployment/app --to-revision 7");
+        assert_eq!(undo, undone, "{}", self.calls);
+        // Whatever comes of it, the log is shown.
+        assert!(
+            self.calls
+                .contains("logs --selector batch.kubernetes.io/job-name=app-migrate-77-1"),
+            "{}",
+            self.calls
+        );
+    }
+}
+
+#[test]
+fn a_deployment_migrates_under_a_name_of_its_own_and_rolls_out() {
+    let done = deploy("SuccessCriteriaMet Complete", "0", ["11", "12", "12"]);
+    done.asserts(true, "rolled out: example/app:2", true, false);
+    let documents = Documents::parse(&done.job);
+    let job = documents.get("Job/app-migrate-77-1");
+    assert_eq!(
+        job["spec"]["template"]["spec"]["containers"][0]["image"],
+        "example/app-migrations:2"
+    );
+}
+
+#[test]
+fn a_migration_that_failed_touches_nothing() {
+    let failed = deploy("FailureTarget Failed", "0", ["11", "12", "12"]);
+    failed.asserts(
+        false,
+        "the migration failed; the Deployment was not touched",
+        false,
+        false,
+    );
+    assert!(failed.calls.contains("describe pods"));
+}
+
+#[test]
+fn neither_complete_nor_failed_in_time_touches_nothing() {
+    deploy("", "0", ["11", "12", "12"]).asserts(
+        false,
+        "the migration was not done in 300 s",
+        false,
+        false,
+    );
+    // What only announces the end is not the end.
+    deploy("FailureTarget", "0", ["11", "12", "12"]).asserts(
+        false,
+        "was not done in 300 s",
+        false,
+        false,
+    );
+}
+
+#[test]
+fn a_rollout_that_failed_goes_back_to_the_recorded_revision() {
+    deploy("Complete", "1", ["11", "12", "12"]).asserts(false, "back to revision 7", true, true);
+}
+
+#[test]
+fn only_what_this_run_has_changed_is_undone() {
+    // The images were there already.
+    deploy("Complete", "1", ["11", "", "11"]).asserts(true, "nothing to roll out", true, false);
+    deploy("Complete", "1", ["11", "11", "11"]).asserts(true, "nothing to roll out", true, false);
+    // Somebody else, after us and before us.
+    deploy("Complete", "1", ["11", "12", "13"]).asserts(false, "nothing undone", true, false);
+    deploy("Complete", "1", ["12", "13", "13"]).asserts(
+        false,
+        "somebody else has changed the Deployment meanwhile",
+        false,
+        false,
+    );
+}
+
 // === the pull request of a team ===
 
 const EXAMPLE: &str = "k8s/examples/migrations-image.yml";
@@ -182,7 +345,8 @@ impl<'database> Team<'database> {
         team.git(&["init", "--quiet"]);
         team.folder.write("README.md", b"a shop\n");
         team.commit(base);
-        team.base = team.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let head = team.git(&["rev-parse", "HEAD"]);
+        head.trim().clone_into(&mut team.base);
         team.commit(added);
         team
     }

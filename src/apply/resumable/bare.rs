@@ -214,7 +214,7 @@ impl Applier<'_> {
                 return Ok(());
             };
             self.check_stop()?;
-            (self.on_event)(Event::Note(format!(
+            self.tell(Event::Note(format!(
                 "index {index} is an invalid leftover of an interrupted {}: dropping it",
                 bare.what()
             )));
@@ -238,7 +238,7 @@ impl Applier<'_> {
                 Ok(()) => {
                     undone = matches!(self.verdict(bare, before).await, Ok(Verdict::Run));
                 }
-                Err(failure) => (self.on_event)(Event::Note(format!(
+                Err(failure) => self.tell(Event::Note(format!(
                     "what the failed statement left could not be removed; the next run tries again: {failure:?}"
                 ))),
             }
@@ -259,7 +259,7 @@ impl Applier<'_> {
         let mut note = self.frame.begin(&self.limits_of(alone.migration), false);
         note.push(&row);
         if self.send_own(&note).await.is_err() {
-            (self.on_event)(Event::Note(
+            self.tell(Event::Note(
                 "the failure could not be journalled".to_owned(),
             ));
         }
@@ -297,7 +297,7 @@ impl Applier<'_> {
             },
             Ended::LockLost => Err(Failure::LockHeld),
             Ended::WaitedFor(reply, waiter) => {
-                (self.on_event)(Event::Note(format!(
+                self.tell(Event::Note(format!(
                     "{waiter}: the statement was cancelled"
                 )));
                 match reply.error {
@@ -398,7 +398,7 @@ impl Applier<'_> {
                 wire::query(self.client(), &Holder::waiters_sql(&self.frame.keys)).await;
             for row in reply.rows(0).unwrap_or_default() {
                 let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
-                (self.on_event)(Event::Note(format!(
+                self.tell(Event::Note(format!(
                     "pid {} ({}) blocks in pg_advisory_lock on the same key and holds a snapshot that a concurrent \
                      build has to wait for; the lock is given up so that it can go on",
                     text(0),

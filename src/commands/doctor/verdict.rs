@@ -86,7 +86,8 @@ pub(super) async fn of(
     // What is held at once ends before anything else is looked at.
     if held.is_none() || !jobs.is_empty() {
         findings(asker, folder, snapshot, &jobs, section).await?;
-        runner::restorable(asker.session, params, source, snapshot, &jobs).await?;
+        // Whether the database is being built matters only where the point is not needed.
+        runner::restorable(asker.session, params, source, snapshot, &jobs, None).await?;
     }
     held.map_or(Ok(()), |held| {
         Err(runner::Error::Held(Box::new(held)).into())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::{
-    apply::{Failure, Frame, Holding, Job},
+    apply::{Failure, Frame, Holding, Job, Prepared},
     cli::TraceArgs,
     connect::{self, Session},
     duration,
@@ -79,6 +79,7 @@ impl Tracing<'_, '_> {
             direct: session.wire_pid() == Some(self.snapshot.pid),
             usual_defaults: self.snapshot.usual_defaults,
             remote: self.snapshot.remote,
+            prepared: Prepared::default(),
         }
     }
 

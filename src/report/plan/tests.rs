@@ -58,7 +58,7 @@ fn report() -> Report {
                 ..line(2, "DROP TABLE old", Risk::Destructive)
             },
         ],
-        rest: None,
+        ..Step::default()
     };
     Report {
         schema_version: SCHEMA_VERSION,
@@ -73,6 +73,7 @@ fn report() -> Report {
             version: "0005".to_owned(),
             path: "0005_y.sql".to_owned(),
             why: "behind SCHEMAGATE_TARGET".to_owned(),
+            for_contract: false,
         }],
         warnings: vec!["a warning".to_owned()],
         ..Report::default()
@@ -227,7 +228,7 @@ fn a_comment_on_a_pull_request() {
         "| 3 | 🔴 destructive? |",
         "**Held** (line 3): a destructive",
         "<code>SCHEMAGATE&#95;APPROVE=0004</code>",
-        "- [ ] what is held has been approved\n",
+        "- [ ] what is held has been read as it is, and is let through as said above: <code>0004&#64;3f9a3f9a3f9a</code>\n",
         "**Trace:** 999 statements ran",
         "1234 ms, ACCESS EXCLUSIVE on shop.orders, rewrote shop.orders |",
     ] {

@@ -217,12 +217,26 @@ impl Server {
 
     /// Starts it and does not wait.
     pub(crate) fn start_unready(&self) {
+        self.start_under(&[]);
+    }
+
+    /// The same behind words such as `env NAME=VALUE`, which end in running what follows them.
+    pub(crate) fn start_under(&self, words: &[&str]) {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.dir.join("log"))
             .expect("the server's log");
-        let child = as_server_user(&self.bin.join("postgres"))
+        let postgres = self.bin.join("postgres");
+        let mut command = match words.split_first() {
+            None => as_server_user(&postgres),
+            Some((first, rest)) => {
+                let mut command = as_server_user(Path::new(first));
+                command.args(rest).arg(&postgres);
+                command
+            }
+        };
+        let child = command
             .arg("-D")
             .arg(self.data())
             .current_dir(&self.dir)
