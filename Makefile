@@ -7,12 +7,12 @@ BINARY := target/$(TARGET)/release/schemagate
 SIZE_LIMIT := 6291456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo lint deny size bench
+.PHONY: help setup build test chaos fuzz demo lint deny size bench
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-setup: ## Install what the tests need and what is missing (Debian 12, a Rust toolchain)
+setup: ## Install what the tests need and what is missing (Debian 12, toolchains of Rust and Go)
 	@tests/setup
 
 build: ## Build the static binary
@@ -21,6 +21,17 @@ build: ## Build the static binary
 
 test: setup ## Run every test against real servers and the real other tools
 	cargo test --locked --no-fail-fast
+
+# A number, or random; a failed run names the seed of its round (tests/chaos/README.md).
+CHAOS_SEED ?= random
+CHAOS_FAULTS ?= 3000
+chaos: setup ## Break everything at random moments, long (CHAOS_SEED, CHAOS_FAULTS)
+	$(if $(CHAOS_KEEP),CHAOS_KEEP=1) CHAOS_SEED=$(CHAOS_SEED) CHAOS_FAULTS=$(CHAOS_FAULTS) cargo test --locked --test chaos -- --nocapture
+
+FUZZ_SECONDS ?= 300
+fuzz: ## Feed every parser what nobody would write (FUZZ_SECONDS for each)
+	@tests/setup fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
 demo: ## Show the main job on a throwaway server: apply, skip, race
 	@tests/setup server

@@ -78,9 +78,12 @@ pub(super) fn after_sql(bare: &Bare, before: &Value) -> Option<String> {
             Some(new_indexes(&condition, before))
         }
         Bare::ReindexConcurrently { .. } => {
-            let mut condition = "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'".to_owned();
+            // An owner who is no superuser may not look into `pg_toast`, and cannot drop what is left there.
+            let mut condition = "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' \
+                                 AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+                .to_owned();
             if let Some(table) = before["table"].as_i64() {
-                condition = format!("{condition} AND i.indrelid = {table}");
+                condition = format!("{condition} AND i.indrelid IN ({})", rebuilt_with(table));
             }
             Some(new_indexes(&condition, before))
         }
@@ -178,6 +181,14 @@ fn reindexed_table(target: ReindexTarget, name: Option<&Name>) -> String {
         ),
         _ => "NULL".to_owned(),
     }
+}
+
+/// The tables whose indexes are rebuilt with those of a table: its partitions, and the TOAST table of each.
+fn rebuilt_with(table: i64) -> String {
+    format!(
+        "SELECT pg_catalog.unnest(ARRAY[c.oid, c.reltoastrelid]) FROM pg_catalog.pg_class c WHERE c.oid = {table} \
+         OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree({table}::pg_catalog.oid) p)"
+    )
 }
 
 /// An index that was not there before the statement.

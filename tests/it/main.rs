@@ -6,6 +6,7 @@
     reason = "clippy excuses test functions by itself, but not the helpers that they call"
 )]
 
+#[allow(dead_code, reason = "other test binaries use the rest")]
 mod harness;
 
 mod apply;

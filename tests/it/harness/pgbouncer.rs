@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Mutex;
 
 use super::eventually::becomes_true;
 use super::postgres::{Database, Server, free_port};
@@ -12,7 +13,7 @@ use super::session::Session;
 
 /// A pooler in front of a server, for every database and for the superuser.
 pub(crate) struct PgBouncer {
-    child: Child,
+    child: Mutex<Child>,
     dir: PathBuf,
     port: u16,
 }
@@ -22,25 +23,21 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// `mode` is `transaction` or `session`; `pool_size` the number of server connections for a database.
     pub(crate) fn start(server: &Server, mode: &str, pool_size: u32) -> Self {
-        let program = Path::new("/usr/sbin/pgbouncer");
-        assert!(program.exists(), "no PgBouncer: run `make setup`");
+        Self::start_with(server.port(), mode, pool_size, "")
+    }
+
+    /// The same in front of any port, with further lines of configuration.
+    pub(crate) fn start_with(server: u16, mode: &str, pool_size: u32, settings: &str) -> Self {
         let dir = scratch::new_dir("bouncer");
         let port = free_port();
         fs::write(dir.join("users"), "\"postgres\" \"\"\n").expect("users");
         fs::write(
             dir.join("ini"),
-            configuration(&dir, port, server.port(), mode, pool_size),
+            configuration(&dir, port, server, mode, pool_size) + settings,
         )
         .expect("ini");
         give_to_server_user(&dir);
-        let child = as_server_user(program)
-            .arg("-q")
-            .arg(dir.join("ini"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("PgBouncer starts");
+        let child = Mutex::new(launch(&dir));
         let bouncer = Self { child, dir, port };
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         assert!(
@@ -55,6 +52,32 @@ impl PgBouncer {
         database.url_at(self.port)
     }
 
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        if matches!(child.try_wait(), Ok(None)) {
+            // SIGQUIT would be ignored in a test run that a shell has put into the background, and newer releases wait
+            // for their clients on SIGTERM.
+            signal(child.id(), "KILL");
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again where it has ended. Whether it had.
+    pub(crate) fn revive(&self) -> bool {
+        let mut child = self.child.lock().unwrap();
+        let ended = !matches!(child.try_wait(), Ok(None));
+        if ended {
+            let _ = fs::remove_file(self.dir.join("pgbouncer.pid"));
+            *child = launch(&self.dir);
+        }
+        ended
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
@@ -62,14 +85,22 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // SIGQUIT would be ignored in a test run that a shell has put into the background, and newer releases wait for
-        // their clients on SIGTERM.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            signal(self.child.id(), "KILL");
-            let _ = self.child.wait();
-        }
+        self.kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn launch(dir: &Path) -> Child {
+    let program = Path::new("/usr/sbin/pgbouncer");
+    assert!(program.exists(), "no PgBouncer: run `make setup`");
+    as_server_user(program)
+        .arg("-q")
+        .arg(dir.join("ini"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("PgBouncer starts")
 }
 
 fn configuration(dir: &Path, port: u16, server_port: u16, mode: &str, pool_size: u32) -> String {
