@@ -200,7 +200,9 @@ impl<'a> Applier<'a> {
     ) -> Result<(), Failure> {
         let on_event = self.on_event;
         let mut tell = |sight: &Sight| (on_event.borrow_mut())(Event::Watching(sight));
-        let mut outcome = watch.beside(work(self), &mut tell).await;
+        // Boxed: it is large, and would be part of every future around it.
+        let work = Box::pin(work(self));
+        let mut outcome = watch.beside(work, &mut tell).await;
         if let Err(Failure::Contention(sql)) = &mut outcome {
             sql.blocked_by = observe::list(&watch.blockers());
         }

@@ -266,13 +266,13 @@ fn connect_timeout(reader: &mut Reader<'_>) -> Option<Duration> {
 /// libpq's names, with defaults of our own: a dead peer is noticed after some 20 seconds instead of two hours.
 fn socket(reader: &mut Reader<'_>) -> SocketSettings {
     const SECONDS: &str = "a number of seconds, 0 for the system's default";
+    // Keepalives rest while sent data is not acknowledged.
+    const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
     let mut seconds = |keyword| match reader.number::<u32>(keyword, SECONDS) {
         None => Some(Duration::from_secs(5)),
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds.into())),
     };
-    // Keepalives rest while sent data is not acknowledged.
-    const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
     SocketSettings {
         idle: seconds("keepalives_idle"),
         interval: seconds("keepalives_interval"),

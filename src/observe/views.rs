@@ -25,9 +25,12 @@ struct View {
     name: &'static str,
     command: &'static str,
     phase: &'static str,
-    /// Done, total, unit; the first whose condition on the phase holds.
-    counted: &'static [(&'static str, &'static str, &'static str, &'static str)],
+    /// The first whose condition holds.
+    counted: &'static [Counted],
 }
+
+/// A condition on the row; then what is counted under it: done, total, unit.
+type Counted = [&'static str; 4];
 
 const ANY: &str = "true";
 
@@ -38,19 +41,19 @@ const VIEWS: [View; 5] = [
         command: "v.command",
         phase: "v.phase",
         counted: &[
-            (
+            [
                 "v.phase LIKE 'waiting%'",
                 "v.lockers_done",
                 "v.lockers_total",
                 "lockers",
-            ),
-            (
+            ],
+            [
                 "v.phase LIKE '%tuples%'",
                 "v.tuples_done",
                 "v.tuples_total",
                 "tuples",
-            ),
-            (ANY, "v.blocks_done", "v.blocks_total", "blocks"),
+            ],
+            [ANY, "v.blocks_done", "v.blocks_total", "blocks"],
         ],
     },
     View {
@@ -59,18 +62,18 @@ const VIEWS: [View; 5] = [
         command: "'VACUUM'",
         phase: "v.phase",
         counted: &[
-            (
+            [
                 "v.phase = 'vacuuming heap'",
                 "v.heap_blks_vacuumed",
                 "v.heap_blks_total",
                 "blocks",
-            ),
-            (
+            ],
+            [
                 "v.phase = 'scanning heap'",
                 "v.heap_blks_scanned",
                 "v.heap_blks_total",
                 "blocks",
-            ),
+            ],
         ],
     },
     View {
@@ -79,19 +82,19 @@ const VIEWS: [View; 5] = [
         command: "v.command",
         phase: "v.phase",
         counted: &[
-            (
+            [
                 "v.phase = 'writing new heap'",
                 "v.heap_tuples_written",
                 "v.heap_tuples_scanned",
                 "tuples",
-            ),
-            (
+            ],
+            [
                 "v.phase = 'rebuilding index'",
                 "v.index_rebuild_count",
                 "0",
                 "indexes",
-            ),
-            (ANY, "v.heap_blks_scanned", "v.heap_blks_total", "blocks"),
+            ],
+            [ANY, "v.heap_blks_scanned", "v.heap_blks_total", "blocks"],
         ],
     },
     View {
@@ -99,12 +102,12 @@ const VIEWS: [View; 5] = [
         name: "analyze",
         command: "'ANALYZE'",
         phase: "v.phase",
-        counted: &[(
+        counted: &[[
             ANY,
             "v.sample_blks_scanned",
             "v.sample_blks_total",
             "blocks",
-        )],
+        ]],
     },
     View {
         since: 140_000,
@@ -113,13 +116,13 @@ const VIEWS: [View; 5] = [
         phase: "''",
         counted: &[
             // What a client sends has no known end.
-            (
+            [
                 "v.bytes_total > 0",
                 "v.bytes_processed",
                 "v.bytes_total",
                 "bytes",
-            ),
-            (ANY, "v.tuples_processed", "0", "tuples"),
+            ],
+            [ANY, "v.tuples_processed", "0", "tuples"],
         ],
     },
 ];
@@ -272,23 +275,22 @@ fn milliseconds(row: &Row, column: usize) -> Option<Duration> {
 
 impl View {
     fn sql(&self, pid: &str) -> String {
-        let column =
-            |value: fn(&(&'static str, &'static str, &'static str, &'static str)) -> String| {
-                let mut sql = "CASE".to_owned();
-                for counted in self.counted {
-                    sql.push_str(&format!(" WHEN {} THEN {}", counted.0, value(counted)));
-                }
-                sql + " END"
-            };
+        let column = |value: fn(&Counted) -> String| {
+            let cases = self.counted.iter();
+            let cases: Vec<String> = cases
+                .map(|counted| format!(" WHEN {} THEN {}", counted[0], value(counted)))
+                .collect();
+            format!("CASE{} END", cases.concat())
+        };
         // A table that this transaction has made is not there for others: its number would tell nothing.
         format!(
             "SELECT {}, {}, (SELECT c.oid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.oid = v.relid), \
              {}, {}, {} FROM pg_catalog.pg_stat_progress_{} v WHERE v.pid = ({pid})",
             self.command,
             self.phase,
-            column(|counted| format!("{}::pg_catalog.int8", counted.1)),
-            column(|counted| format!("{}::pg_catalog.int8", counted.2)),
-            column(|counted| format!("'{}'", counted.3)),
+            column(|counted| format!("{}::pg_catalog.int8", counted[1])),
+            column(|counted| format!("{}::pg_catalog.int8", counted[2])),
+            column(|counted| format!("'{}'", counted[3])),
             self.name,
         )
     }

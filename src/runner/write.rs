@@ -207,7 +207,8 @@ impl Runner<'_> {
             stop,
             on_event: &RefCell::new(&mut listen),
         };
-        let outcome = applier.run(jobs, params.transaction).await;
+        // The biggest of all futures: on the heap it is not part of every one that leads here.
+        let outcome = Box::pin(applier.run(jobs, params.transaction)).await;
         if !matches!(outcome, Err(Failure::Connection(_))) {
             *under_way = None;
         }

@@ -3,7 +3,7 @@
 use crate::sql::{Kind, Setting};
 
 /// Settings that keep a trace short.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "statement_timeout",
     "lock_timeout",
     "idle_in_transaction_session_timeout",
@@ -13,6 +13,7 @@ const OURS: [&str; 9] = [
     "tcp_keepalives_idle",
     "tcp_keepalives_interval",
     "tcp_keepalives_count",
+    "tcp_user_timeout",
 ];
 
 /// What to do with a statement.

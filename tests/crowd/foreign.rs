@@ -61,7 +61,7 @@ fn beside_a_build(server: &Server, url: impl Fn(&Database<'_>) -> String) {
 #[test]
 fn a_foreign_tool_that_blocks_on_our_key() {
     let server = Server::own();
-    beside_a_build(&server, |database| database.url());
+    beside_a_build(&server, |database| database.url_at(server.port()));
 }
 
 #[test]

@@ -73,8 +73,9 @@ fn for_drizzle(folder: &Folder) -> Folder {
     };
     let files: Vec<_> = folder.names().into_iter().map(read).collect();
     let times = 1_700_000_000_000..;
-    let timed = files.iter().zip(times);
-    let entries: Vec<_> = timed
+    let entries: Vec<_> = files
+        .iter()
+        .zip(times)
         .map(|((tag, text), when)| (tag.as_str(), when, text.as_str()))
         .collect();
     Folder::classic(&entries)

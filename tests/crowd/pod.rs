@@ -72,7 +72,7 @@ impl Pods {
     #[track_caller]
     pub(crate) fn assert_all_ended_well(&self) {
         let others: Vec<_> = self.iter().filter(|pod| pod.code() != 0).collect();
-        let shown: Vec<_> = others.iter().take(3).map(|pod| pod.to_string()).collect();
+        let shown: Vec<_> = others.iter().take(3).map(ToString::to_string).collect();
         assert!(
             others.is_empty(),
             "{} of {} did not end with 0:\n{}",

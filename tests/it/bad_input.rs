@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::process::{memory_kib, must};
+use crate::harness::process::memory_kib;
 use crate::harness::{Folder, Mount, Schemagate, Server, Session, Stop, eventually};
 
 /// A folder is refused with 2 and a word that names the trouble, before anything is written.

@@ -462,7 +462,7 @@ for scenario in "${scenarios[@]}"; do
         echo "FAILED $scenario ($((SECONDS - began)) s)"
         failed+=("$scenario")
         k get pods,jobs >&2 || true
-        k get events --sort-by=.lastTimestamp >&2 | tail -15 >&2 || true
+        k get events --sort-by=.lastTimestamp | tail -15 >&2 || true
     fi
 done
 [ ${#failed[@]} = 0 ] || { echo "FAILED: ${failed[*]}"; exit 1; }

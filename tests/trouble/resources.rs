@@ -114,10 +114,10 @@ fn no_memory() {
 fn no_room_for_locks() {
     let server = Server::own_with("max_locks_per_transaction = 10\nmax_connections = 10");
     let database = server.database();
-    let tables: String = (0..3000)
-        .map(|number| format!("CREATE TABLE many_{number} (id int);\n"))
+    let tables: Vec<String> = (0..3000)
+        .map(|number| format!("CREATE TABLE many_{number} (id int);"))
         .collect();
-    let folder = Folder::sql(&[("0001_many.sql", &tables)]);
+    let folder = Folder::sql(&[("0001_many.sql", &tables.join("\n"))]);
     Schemagate::migrate(&database, &folder)
         .env("SCHEMAGATE_LOCK_RETRIES", "0")
         .run()

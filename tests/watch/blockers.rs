@@ -137,7 +137,7 @@ fn a_prepared_transaction_is_named() {
     let call = migrate(&database.url(), &alter())
         .env("SCHEMAGATE_LOCK_TIMEOUT", "3s")
         .env("SCHEMAGATE_LOCK_RETRIES", "0")
-        .timeout(Duration::from_secs(60));
+        .timeout(Duration::from_mins(1));
     call.run()
         .assert_code(4)
         .assert_says("blocked by: a prepared transaction (see pg_prepared_xacts)");

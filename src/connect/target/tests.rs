@@ -82,6 +82,7 @@ fn defaults() {
     assert!(target.socket.keepalives);
     assert_eq!(target.socket.idle, Some(Duration::from_secs(5)));
     assert_eq!(target.socket.count, Some(3));
+    assert_eq!(target.socket.user_timeout, Some(Duration::from_secs(20)));
 }
 
 #[test]

@@ -47,12 +47,13 @@ fn indented(text: &str, by: usize) -> String {
 
 /// What stands below a key of the first level, as its own document.
 fn below(text: &str, key: &str) -> String {
-    let lines = text
-        .lines()
-        .skip_while(|line| !line.starts_with(key))
-        .skip(1);
-    let lines = lines.take_while(|line| line.starts_with("  "));
-    lines.map(|line| format!("{}\n", &line[2..])).collect()
+    let lines = text.lines().skip_while(|line| !line.starts_with(key));
+    let mut out = String::new();
+    for line in lines.skip(1).map_while(|line| line.strip_prefix("  ")) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }
 
 /// A fragment with what it is a part of.
