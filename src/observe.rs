@@ -179,9 +179,10 @@ mod tests {
 
     #[test]
     fn looks_before_a_lock_timeout_is_over() {
-        let params = connect::Params::from_vars(&|_| None, "schemagate")
-            .unwrap()
-            .0;
+        let address =
+            |name: &str| (name == "DATABASE_URL").then(|| "postgres://app@db/shop".to_owned());
+        let params = connect::Params::from_vars(&address, "schemagate");
+        let (params, _) = params.unwrap();
         let target = Target {
             pid: Some(7),
             application_name: "schemagate",

@@ -96,7 +96,7 @@ pub(crate) struct Sample {
     at: Duration,
     /// Connections of the pods.
     connections: usize,
-    /// Seconds since the oldest one began that does not hold the lock.
+    /// Seconds since the oldest one began that neither holds the lock nor looks on for the one that does.
     oldest_waiter: f64,
     /// Connections that idle with a snapshot, which would hold back a concurrent build.
     idle_snapshots: usize,
@@ -118,7 +118,8 @@ fn record(session: &Session, database: &str, done: &AtomicBool) -> Vec<Sample> {
     let sql = format!(
         "SELECT count(*), COALESCE(max(extract(epoch FROM clock_timestamp() - backend_start))
                 FILTER (WHERE NOT EXISTS (SELECT FROM pg_locks l
-                        WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted)), 0)::float8,
+                        WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted)
+                    AND query NOT LIKE '/* schemagate looks on */%'), 0)::float8,
                 count(*) FILTER (WHERE state <> 'active' AND backend_xmin IS NOT NULL)
          FROM pg_stat_activity a WHERE datname = '{database}' AND usename LIKE '%\\_app'"
     );
