@@ -43,7 +43,9 @@ const LINE: Duration = Duration::from_secs(10);
 /// Looks at what one session runs.
 pub struct Watch<'a> {
     params: &'a connect::Params,
-    look: String,
+    pid: Option<i32>,
+    application_name: String,
+    server_version: u32,
     /// Behind a pooler nothing may be set for longer than a transaction.
     settings: Option<&'static str>,
     first: Duration,
@@ -82,7 +84,9 @@ impl<'a> Watch<'a> {
         let is_direct = target.pid.is_some();
         Self {
             params,
-            look: views::look_sql(target),
+            pid: target.pid,
+            application_name: target.application_name.to_owned(),
+            server_version: target.server_version,
             settings: (is_direct && target.server_version >= 140_000)
                 .then_some("SET idle_session_timeout = '20s'"),
             first: half.min(FIRST),
@@ -120,12 +124,14 @@ impl<'a> Watch<'a> {
         let began = Instant::now();
         let mut next_line = LINE;
         sleep(self.first).await;
+        // Most migrations end before, and there may be thousands.
+        let look = views::look_sql(&self.target());
         loop {
             let Some(session) = self.open().await else {
                 sleep(AGAIN).await;
                 continue;
             };
-            while let Some(found) = self.look(&session).await {
+            while let Some(found) = look_at(&session, &look).await {
                 if let Some(mut sight) = found {
                     sight.elapsed = began.elapsed();
                     sight.is_line = sight.elapsed >= next_line;
@@ -165,12 +171,20 @@ impl<'a> Watch<'a> {
         timeout(PATIENCE, opening).await.ok().flatten()
     }
 
-    /// One look. `None` when it failed; nothing inside when the session runs nothing at the moment.
-    async fn look(&self, session: &Session) -> Option<Option<Sight>> {
-        let asking = wire::query(session.client(), &self.look);
-        let reply = timeout(PATIENCE, asking).await.ok()?;
-        reply.error.is_none().then(|| views::read(&reply.results))
+    fn target(&self) -> Target<'_> {
+        Target {
+            pid: self.pid,
+            application_name: &self.application_name,
+            server_version: self.server_version,
+        }
     }
+}
+
+/// One look. `None` when it failed; nothing inside when the session runs nothing at the moment.
+async fn look_at(session: &Session, look: &str) -> Option<Option<Sight>> {
+    let asking = wire::query(session.client(), look);
+    let reply = timeout(PATIENCE, asking).await.ok()?;
+    reply.error.is_none().then(|| views::read(&reply.results))
 }
 
 #[cfg(test)]
