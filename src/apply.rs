@@ -152,7 +152,11 @@ impl<'a> Applier<'a> {
     async fn keep_statements(&mut self, job: &Job, left: usize) -> Result<(), Failure> {
         let own_session = self.frame.holding == Holding::Session;
         if matches!(job.mode, Mode::Pieces(_)) || prepared::may_drop(job.script()?.text()) {
-            self.frame.prepared = Prepared::default();
+            if !self.frame.prepared.is_empty() {
+                self.frame.prepared = Prepared::default();
+                // The file may have statements of the same names.
+                let _ = wire::execute(self.client(), "DEALLOCATE ALL").await;
+            }
         } else if own_session && left >= WORTH_PREPARING && self.frame.prepared.is_empty() {
             let limits = self.limits_of(self.migration(job));
             let mut templates = vec![self.frame.lock(&limits)];

@@ -233,3 +233,46 @@ fn deferred_leaks_do_not_reach_the_next_migration() {
         "postgres"
     );
 }
+
+/// On a direct session what is said with every migration is prepared once. A file may take it away: in its own words, or
+/// hidden in a function that it calls, which only the server's refusal tells.
+#[test]
+fn files_that_take_our_prepared_statements_away() {
+    let database = Server::debian().database();
+    database.query(
+        "CREATE FUNCTION forget() RETURNS void LANGUAGE plpgsql AS \
+         'BEGIN EXECUTE ''DEAL'' || ''LOCATE ALL''; END'",
+    );
+    let folder = Folder::empty();
+    for number in 1..=30 {
+        let more = match number {
+            5 | 6 | 19 => "SELECT forget();",
+            12 => "DEALLOCATE ALL;",
+            15 => "PREPARE schemagate_1 AS SELECT 1;",
+            _ => "",
+        };
+        let text = format!(
+            "CREATE TABLE t{number:02} (id int);\n{more}\nINSERT INTO t{number:02} VALUES (1);"
+        );
+        folder.write(&format!("{number:04}_step.sql"), text.as_bytes());
+    }
+    Schemagate::migrate(&database, &folder).run().assert_code(0);
+    let rows: Vec<String> = (1..=30)
+        .map(|number| format!("(SELECT count(*) FROM t{number:02})"))
+        .collect();
+    assert_eq!(
+        database.value(&format!("SELECT {}", rows.join(" + "))),
+        "30"
+    );
+    assert_eq!(
+        database.value(
+            "SELECT string_agg(version, ',' ORDER BY serial) = string_agg(version, ',' ORDER BY version) \
+             AND count(*) = 30 FROM schemagate.history"
+        ),
+        "t"
+    );
+    assert_eq!(
+        database.value("SELECT count(*) FROM schemagate.journal WHERE event = 'applied'"),
+        "30"
+    );
+}
