@@ -28,6 +28,7 @@ use frame::{Leaks, Statements};
 pub use prepare::{Job, Mode};
 pub use prepared::Prepared;
 pub use restore::restore;
+use sender::Posted;
 
 use crate::{
     connect::{self, Session},
@@ -93,8 +94,10 @@ pub type Listener<'a> = RefCell<&'a mut dyn FnMut(Event<'_>)>;
 /// What happens while applying.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A migration is about to be sent.
+    /// A migration is about to be sent, or the server is about to come to it.
     Starting(&'a Migration),
+    /// A migration was sent behind the one that has started.
+    Ahead(&'a Migration),
     /// A migration is in the history; or, where it is undone, no longer.
     Applied {
         /// Which.
@@ -114,37 +117,70 @@ impl<'a> Applier<'a> {
     /// Runs the jobs in order, up to the first failure.
     pub async fn run(&mut self, jobs: &mut [Job], mode: TransactionMode) -> Result<(), Failure> {
         if mode == TransactionMode::All {
+            self.keep_statements_for(jobs).await?;
             let watch = self.watch(&self.limits);
             return self
                 .watched(&watch, async |applier| applier.all(jobs).await)
                 .await;
         }
-        let mut left = jobs.len();
-        for job in jobs {
-            self.check_stop()?;
+        let mut ahead: Option<Posted> = None;
+        let mut left = jobs;
+        while !left.is_empty() {
+            let count = left.len();
+            let Some((job, later)) = left.split_first_mut() else {
+                break;
+            };
+            // What has been sent is waited for, whoever asks to stop.
+            if ahead.is_none() {
+                self.check_stop()?;
+            }
             let migration = &self.source.migrations[job.migration];
             self.tell(Event::Starting(migration));
             let started = Instant::now();
-            job.load(self.source)?;
-            self.keep_statements(job, left).await?;
-            left -= 1;
+            if ahead.is_none() {
+                job.load(self.source)?;
+                self.keep_statements(job, count).await?;
+            }
             let watch = self.watch(&self.limits_of(migration));
-            let outcome = {
-                let job = &*job;
-                self.watched(&watch, async |applier| match &job.mode {
-                    Mode::Transaction => applier.each(job).await,
-                    Mode::Pieces(_) => applier.pieces(job).await,
+            let (own, next) = (&*job, later.first_mut());
+            let posted = ahead.take();
+            let outcome = self
+                .watched(&watch, async |applier| match &own.mode {
+                    Mode::Transaction => applier.each(own, posted, next).await,
+                    Mode::Pieces(_) => applier.pieces(own).await.map(|()| None),
                 })
-                .await
-            };
+                .await;
             job.unload();
-            outcome?;
+            ahead = outcome?;
             self.tell(Event::Applied {
                 migration,
                 elapsed: started.elapsed(),
             });
+            left = later;
         }
         Ok(())
+    }
+
+    /// Before files that go in one transaction.
+    async fn keep_statements_for(&mut self, jobs: &[Job]) -> Result<(), Failure> {
+        let may_drop = |job: &Job| {
+            job.script()
+                .map_or(true, |script| prepared::may_drop(script.text()))
+        };
+        match jobs.first() {
+            Some(first) if !jobs.iter().any(may_drop) => {
+                self.keep_statements(first, jobs.len()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is nothing to do for a migration in this before it is sent.
+    fn keeps_statements_as_they_are(&self, job: &Job) -> bool {
+        let drops = job
+            .script()
+            .is_ok_and(|script| prepared::may_drop(script.text()));
+        self.frame.prepared.is_empty() || !drops
     }
 
     /// Has the session keep what is said with every migration, where enough are to come; or forget it before a file that
@@ -159,7 +195,7 @@ impl<'a> Applier<'a> {
             }
         } else if own_session && left >= WORTH_PREPARING && self.frame.prepared.is_empty() {
             let limits = self.limits_of(self.migration(job));
-            let mut templates = vec![self.frame.lock(&limits)];
+            let mut templates = vec![self.frame.lock(&limits, None)];
             templates.push(self.history_template(job));
             templates.extend(self.record_templates(job, transactional::SINCE_MESSAGE));
             let prepared = Prepared::of(&templates);
@@ -197,11 +233,11 @@ impl<'a> Applier<'a> {
 
     /// Runs something that a second connection looks at when it takes long. Where it ends because of a lock, who was in
     /// the way is part of why.
-    async fn watched(
+    async fn watched<T>(
         &mut self,
         watch: &Watch<'_>,
-        work: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let on_event = self.on_event;
         let mut tell = |sight: &Sight| (on_event.borrow_mut())(Event::Watching(sight));
         // Boxed: it is large, and would be part of every future around it.

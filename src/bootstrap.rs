@@ -201,7 +201,7 @@ pub async fn fenced(
     limits: &Limits,
     sql: &str,
 ) -> Result<(), tokio_postgres::Error> {
-    let begin = frame.begin(limits, false);
+    let begin = frame.begin(limits, false, None);
     send(
         client,
         &format!("{}{sql};NOTIFY schemagate;COMMIT", begin.sql),

@@ -137,6 +137,8 @@ pub struct Runner<'a> {
     done: &'a RefCell<Vec<Done>>,
     /// What is or was under way when the connection ended.
     under_way: Option<Migration>,
+    /// What was sent behind it.
+    ahead: Option<String>,
     /// What the last attempt was to apply.
     attempted: Vec<String>,
     lost: u32,
@@ -187,6 +189,7 @@ pub async fn run(
         cancellable: &cancellable,
         done,
         under_way: None,
+        ahead: None,
         attempted: Vec::new(),
         lost: 0,
         retries: 0,
@@ -446,6 +449,7 @@ impl Runner<'_> {
 
     /// After a lost connection: the look behind the lock has told whether the commit went through.
     fn note_fate(&mut self, snapshot: &Snapshot, plan: &Plan) {
+        let ahead = self.ahead.take();
         let Some(Migration { version, .. }) = self.under_way.take() else {
             return;
         };
@@ -462,7 +466,10 @@ impl Runner<'_> {
         } else {
             // In one transaction all were committed with the last one.
             let together = match self.params.transaction {
-                TransactionMode::Each => vec![version.clone()],
+                TransactionMode::Each => [Some(version.clone()), ahead]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
                 TransactionMode::All => std::mem::take(&mut self.attempted),
             };
             let mut done = self.done.borrow_mut();

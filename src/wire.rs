@@ -8,7 +8,7 @@
 use std::pin::pin;
 
 use futures_util::StreamExt;
-use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryStream};
 
 /// A row in text form.
 pub type Row = Vec<Option<String>>;
@@ -25,6 +25,9 @@ pub struct Reply {
     /// The error that ended the message; everything behind it was skipped by the server.
     pub error: Option<Error>,
 }
+
+/// A message that was sent. The server reads messages in order, and the next one only when it is done with this.
+pub struct Sent(Result<SimpleQueryStream, Error>);
 
 // === impl Reply ===
 
@@ -68,9 +71,27 @@ pub async fn execute(client: &Client, sql: &str) -> Reply {
     collect(client, sql, false).await
 }
 
+/// Sends a message and does not wait for its answer.
+pub async fn send(client: &Client, sql: &str) -> Sent {
+    Sent(client.simple_query_raw(sql).await)
+}
+
 async fn collect(client: &Client, sql: &str, keep_rows: bool) -> Reply {
+    receive(send(client, sql).await, keep_rows).await
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// Waits for the answer and drops its rows as they come.
+    pub async fn answer(self) -> Reply {
+        receive(self, false).await
+    }
+}
+
+async fn receive(sent: Sent, keep_rows: bool) -> Reply {
     let mut reply = Reply::default();
-    let stream = match client.simple_query_raw(sql).await {
+    let stream = match sent.0 {
         Ok(stream) => stream,
         Err(error) => {
             reply.error = Some(error);

@@ -27,6 +27,14 @@ use crate::{
 /// What the server quotes back when the lock is not ours.
 pub const LOCK_NOT_HELD: &str = "schemagate: lock not held";
 
+/// What the server quotes back when a message that was sent ahead finds that the migration before it is not applied.
+pub const SENT_AHEAD: &str = "schemagate: sent ahead";
+
+/// Which migration this session has committed last: set in its transaction, so that it says nothing of one that failed. A
+/// message that was sent before the answer of the one before asks it; the transaction alone would not do, since after a
+/// syntax error, or a deferred constraint that fails at `COMMIT`, the server waits outside any transaction.
+const LAST_COMMITTED: &str = "schemagate.last_committed";
+
 /// `RESET ALL` leaves role and session authorization alone.
 pub const RESETS: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL"];
 
@@ -169,26 +177,53 @@ impl Statements {
 impl Frame {
     /// Steps 1 to 3.
     ///
-    /// `idles` says that the transaction takes several messages, between which the server waits for us.
-    pub fn begin(&self, limits: &Limits, idles: bool) -> Statements {
+    /// `idles` says that the transaction takes several messages, between which the server waits for us; `after` names the
+    /// migration without which this one may not run, when its answer is not there yet.
+    pub fn begin(&self, limits: &Limits, idles: bool, after: Option<&str>) -> Statements {
         let mut out = Statements::default();
         out.push("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         self.push_settings(limits, idles, &mut out);
-        out.push(&self.prepared.say(&self.lock(limits)));
+        out.push(&self.prepared.say(&self.lock(limits, after)));
         out
     }
 
     /// Step 3.
-    pub fn lock(&self, limits: &Limits) -> Template {
+    pub fn lock(&self, limits: &Limits, after: Option<&str>) -> Template {
         let locks = match self.holding {
             Holding::Elsewhere => self.keys.try_second(),
             Holding::Transaction | Holding::Session => self.keys.try_both(),
         };
-        Template::new(format!(
-            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN {locks} THEN "
-        ))
-        .value(format!("'{}'", milliseconds(limits.lock)))
-        .text(&format!(" ELSE '{LOCK_NOT_HELD}' END, true)"))
+        let mut lock = Template::new(format!(
+            "SELECT pg_catalog.set_config('lock_timeout', CASE WHEN NOT ({locks}) THEN '{LOCK_NOT_HELD}' "
+        ));
+        if self.can_send_ahead() {
+            let after = quote_literal(after.unwrap_or_default());
+            let last =
+                format!("COALESCE(pg_catalog.current_setting('{LAST_COMMITTED}', true), '')");
+            lock = lock.text("WHEN ").value(after.as_str());
+            lock = lock.text(" OPERATOR(pg_catalog.<>) '' AND ").value(after);
+            lock = lock.text(&format!(
+                " OPERATOR(pg_catalog.<>) {last} THEN '{SENT_AHEAD}' "
+            ));
+        }
+        lock.text("ELSE ")
+            .value(format!("'{}'", milliseconds(limits.lock)))
+            .text(" END, true)")
+    }
+
+    /// Whether the message of the next migration may be sent before the answer of this one: on a session that is ours from
+    /// end to end the server reads both in order.
+    pub fn can_send_ahead(&self) -> bool {
+        self.holding == Holding::Session
+    }
+
+    /// What the next message may ask for.
+    pub fn committed(&self, version: &str) -> Statements {
+        let mut out = Statements::default();
+        if self.can_send_ahead() {
+            out.push(&set("", LAST_COMMITTED, version));
+        }
+        out
     }
 
     /// The settings of a further file in the same transaction, which still holds the lock.
@@ -380,7 +415,7 @@ mod tests {
         for holding in [Holding::Transaction, Holding::Session, Holding::Elsewhere] {
             let frame = frame(holding, 150_000);
             for statements in [
-                frame.begin(&Limits::default(), true),
+                frame.begin(&Limits::default(), true, None),
                 frame.clean(Leaks::of("PREPARE, pg_advisory_lock")),
                 frame.clean(Leaks::default()),
                 frame.commit(),
@@ -394,7 +429,7 @@ mod tests {
     fn settings_follow_the_server_version() {
         let begin = |version| {
             frame(Holding::Transaction, version)
-                .begin(&Limits::default(), false)
+                .begin(&Limits::default(), false, None)
                 .sql
         };
         assert!(!begin(130_000).contains("client_connection_check_interval"));
@@ -405,7 +440,11 @@ mod tests {
 
     #[test]
     fn the_main_key_is_left_to_the_connection_that_holds_it() {
-        let begin = |holding| frame(holding, 150_000).begin(&Limits::default(), false).sql;
+        let begin = |holding| {
+            frame(holding, 150_000)
+                .begin(&Limits::default(), false, None)
+                .sql
+        };
         assert!(begin(Holding::Session).contains("xact_lock(90)"));
         assert!(begin(Holding::Transaction).contains("xact_lock(90)"));
         assert!(!begin(Holding::Elsewhere).contains("xact_lock(90)"));

@@ -57,7 +57,7 @@ impl Applier<'_> {
     /// Runs the pieces that are not done yet, then writes the history row.
     pub(super) async fn pieces(&mut self, job: &Job) -> Result<(), Failure> {
         let Mode::Pieces(units) = &job.mode else {
-            return self.each(job).await;
+            return self.each(job, None, None).await.map(|_| ());
         };
         let migration = self.migration(job).clone();
         let progress = self.progress(&migration).await?;
@@ -209,7 +209,7 @@ impl Applier<'_> {
 
     /// The fence of a piece, up to what the file has set before it.
     fn open_piece(&self, piece: &Piece<'_>, migration: &Migration) -> Statements {
-        let mut out = self.frame.begin(&self.limits_of(migration), true);
+        let mut out = self.frame.begin(&self.limits_of(migration), true, None);
         // Another pod may have run it whole since the last look, which begins a new life of its pieces.
         out.push(&self.history_check(piece.job));
         out.push(&self.undone_check(piece, migration));
@@ -252,7 +252,7 @@ impl Applier<'_> {
     async fn record_whole(&self, job: &Job, migration: &Migration) -> Result<(), Failure> {
         let mut sql = self
             .frame
-            .begin(&self.limits_of(self.migration(job)), false);
+            .begin(&self.limits_of(self.migration(job)), false, None);
         sql.push(&self.history_check(job));
         let since = format!(
             "(SELECT COALESCE((EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.min(at)) * 1000)::pg_catalog.int8, 0) \

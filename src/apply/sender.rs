@@ -12,7 +12,7 @@ use tokio_postgres::{
     error::{DbError, ErrorPosition},
 };
 
-use crate::wire;
+use crate::wire::{self, Sent};
 
 /// Above this the text is sent; 20 MB in one message cost 373 MB in the server process, in pieces 58 MB.
 pub const MESSAGE_BYTES: usize = 1 << 20;
@@ -24,6 +24,13 @@ const COPY_BYTES: usize = 64 << 10;
 pub struct Sender<'a> {
     client: &'a Client,
     buffer: String,
+    spans: Vec<Span>,
+}
+
+/// A message that was sent, and what is needed to tell whose error its answer is.
+pub struct Posted {
+    sent: Sent,
+    text: String,
     spans: Vec<Span>,
 }
 
@@ -132,17 +139,16 @@ impl<'a> Sender<'a> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let reply = wire::execute(self.client, &self.buffer).await;
-        let outcome = match reply.error {
-            None => Ok(()),
-            Some(error) => {
-                let place = self.place(&error, reply.completed);
-                Err(SendError { error, place })
-            }
-        };
-        self.buffer.clear();
-        self.spans.clear();
-        outcome
+        self.post().await.answer().await
+    }
+
+    /// Sends what has been collected and does not wait for the answer.
+    pub async fn post(&mut self) -> Posted {
+        Posted {
+            sent: wire::send(self.client, &self.buffer).await,
+            text: std::mem::take(&mut self.buffer),
+            spans: std::mem::take(&mut self.spans),
+        }
     }
 
     fn push(&mut self, sql: &str, statements: usize, piece: Option<Piece>) {
@@ -153,13 +159,23 @@ impl<'a> Sender<'a> {
         });
         self.buffer.push_str(sql);
     }
+}
 
-    fn place(&self, error: &Error, completed: usize) -> Option<Place> {
+// === impl Posted ===
+
+impl Posted {
+    /// Waits until the server is done with it.
+    pub async fn answer(self) -> Result<(), SendError> {
+        let reply = self.sent.answer().await;
+        let Some(error) = reply.error else {
+            return Ok(());
+        };
         let position = match error.as_db_error().and_then(DbError::position) {
             Some(ErrorPosition::Original(position)) => Some(*position),
             _ => None,
         };
-        place(&self.spans, &self.buffer, completed, position)
+        let place = place(&self.spans, &self.text, reply.completed, position);
+        Err(SendError { error, place })
     }
 }
 

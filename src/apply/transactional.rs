@@ -5,10 +5,10 @@ use std::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use super::{
-    Applier, Direction, Event, Failure, Leaks, Prepared, SqlFailure,
-    frame::{ALREADY_APPLIED, LOCK_NOT_HELD, MOVED_ON, SAVEPOINT, Statements},
+    Applier, Direction, Event, Failure, Leaks, Mode, Prepared, SqlFailure,
+    frame::{ALREADY_APPLIED, LOCK_NOT_HELD, MOVED_ON, SAVEPOINT, SENT_AHEAD, Statements},
     prepare::Job,
-    sender::{MESSAGE_BYTES, Piece, SendError, Sender},
+    sender::{MESSAGE_BYTES, Piece, Posted, SendError, Sender},
 };
 use crate::{
     connect,
@@ -21,6 +21,9 @@ use crate::{
 /// In one transaction for all, so much goes in one message; a round trip for each file would be most of the time.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// A file of so much is sent before the answer to the one before; a larger one takes longer than an answer does.
+const AHEAD_BYTES: usize = 64 << 10;
+
 /// Milliseconds since the message was received: one message is one migration, unless all go in one transaction, where
 /// the files of one message share it and the time is that since the first of them.
 pub(super) const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
@@ -30,34 +33,96 @@ pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_times
 // === impl Applier ===
 
 impl Applier<'_> {
-    /// One migration: one message, or several for a big file.
-    pub(super) async fn each(&mut self, job: &Job) -> Result<(), Failure> {
-        let mut sent = self.send_each(job).await;
-        if !self.frame.prepared.is_empty() && sent.as_ref().is_err_and(lacks_statement) {
-            // A function that the file calls has taken them away; nothing of the file stays.
-            let _ = wire::execute(self.client(), "ROLLBACK").await;
-            self.frame.prepared = Prepared::default();
-            sent = self.send_each(job).await;
+    /// One migration: one message, or several for a big file. `posted` is its message where that was sent already.
+    ///
+    /// The message of the `next` one is sent before the answer to this one is awaited, where that can be. It does nothing
+    /// unless this one is committed, and spares the server the wait for us, which for a small migration is as long as the
+    /// migration itself.
+    pub(super) async fn each(
+        &mut self,
+        job: &Job,
+        posted: Option<Posted>,
+        next: Option<&mut Job>,
+    ) -> Result<Option<Posted>, Failure> {
+        let was_ahead = posted.is_some();
+        let posted = match posted {
+            Some(posted) => Ok(posted),
+            None => self.post_each(job, None).await,
+        };
+        let ahead = match (&posted, next) {
+            (Ok(_), Some(next)) => self.post_ahead(job, next).await,
+            _ => None,
+        };
+        let mut sent = answer(posted).await;
+        let Err(error) = &sent else {
+            return Ok(ahead);
+        };
+        if let Some(ahead) = ahead {
+            // It has found that this one is not committed.
+            let _ = ahead.answer().await;
         }
-        self.settle(sent, std::slice::from_ref(job), None).await
+        // Nothing of the file stays: a function that it calls has taken our statements or our word away.
+        let lacks_statement = !self.frame.prepared.is_empty() && lacks_statement(error);
+        if lacks_statement || was_ahead && lacks_word(error) {
+            let _ = wire::execute(self.client(), "ROLLBACK").await;
+            if lacks_statement {
+                self.frame.prepared = Prepared::default();
+            }
+            sent = answer(self.post_each(job, None).await).await;
+        }
+        self.settle(sent, std::slice::from_ref(job), None).await?;
+        Ok(None)
     }
 
-    async fn send_each(&self, job: &Job) -> Result<(), SendOrOwn> {
+    /// Sends a migration up to its last message.
+    async fn post_each(&self, job: &Job, after: Option<&Job>) -> Result<Posted, SendOrOwn> {
         let migration = self.migration(job);
         let script = job.script()?;
         let idles = script.text().len() > MESSAGE_BYTES || script.summary().copies > 0;
-        let begin = self.frame.begin(&self.limits_of(migration), idles);
+        let after = after.map(|job| self.migration(job).version.as_str());
+        let begin = self.frame.begin(&self.limits_of(migration), idles, after);
         let mut sender = Sender::new(self.client());
         sender.own(&label(&migration.version), 0);
         sender.own(&begin.sql, begin.count);
         self.send_file(&mut sender, job, 0).await?;
-        self.send_commit(&mut sender).await
+        let committed = self.frame.committed(&migration.version);
+        sender.own(&committed.sql, committed.count);
+        let commit = self.frame.commit();
+        sender.own(&commit.sql, commit.count);
+        Ok(sender.post().await)
+    }
+
+    /// Sends the next migration's message, if it is one and nothing has to be done or asked before.
+    async fn post_ahead(&self, job: &Job, next: &mut Job) -> Option<Posted> {
+        let is_asked_to_stop = self.stop.cause().is_some();
+        if is_asked_to_stop
+            || !self.frame.can_send_ahead()
+            || !matches!(next.mode, Mode::Transaction)
+        {
+            return None;
+        }
+        // What cannot be read is told in its turn.
+        next.load(self.source).ok()?;
+        let script = next.script().ok()?;
+        let is_one_message = script.text().len() <= AHEAD_BYTES && script.summary().copies == 0;
+        if !is_one_message || !self.keeps_statements_as_they_are(next) {
+            return None;
+        }
+        let posted = self.post_each(next, Some(job)).await.ok()?;
+        self.tell(Event::Ahead(self.migration(next)));
+        Some(posted)
     }
 
     /// All of them: the lock once, each file in its own savepoint and message, one commit.
     pub(super) async fn all(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
         let started = Instant::now();
-        let sent = self.send_all(jobs).await;
+        let mut sent = self.send_all(jobs).await;
+        if !self.frame.prepared.is_empty() && sent.as_ref().is_err_and(lacks_statement) {
+            // A function that a file calls has taken them away; nothing of any file stays.
+            let _ = wire::execute(self.client(), "ROLLBACK").await;
+            self.frame.prepared = Prepared::default();
+            sent = self.send_all(jobs).await;
+        }
         self.settle(sent, jobs, None).await?;
         for job in jobs {
             let migration = &self.source.migrations[job.migration];
@@ -81,7 +146,7 @@ impl Applier<'_> {
             let limits = self.limits_of(migration);
             let before = if index == 0 {
                 sender.own(&label(&migration.version), 0);
-                self.frame.begin(&limits, true)
+                self.frame.begin(&limits, true, None)
             } else {
                 // The settings were undone behind the file before.
                 self.frame.go_on(&limits)
@@ -94,7 +159,9 @@ impl Applier<'_> {
                 sent = index + 1;
             }
         }
-        self.send_commit(&mut sender).await
+        let commit = self.frame.commit();
+        sender.own(&commit.sql, commit.count);
+        Ok(sender.flush().await?)
     }
 
     /// The look at the history, the file in its savepoint, the cleaning and the rows.
@@ -124,12 +191,6 @@ impl Applier<'_> {
         let record = self.record(job, duration);
         sender.own(&record.sql, record.count);
         Ok(())
-    }
-
-    async fn send_commit(&self, sender: &mut Sender<'_>) -> Result<(), SendOrOwn> {
-        let commit = self.frame.commit();
-        sender.own(&commit.sql, commit.count);
-        Ok(sender.flush().await?)
     }
 
     /// Turns what was sent into an end: after an error the transaction is ended and the error is given its place.
@@ -206,6 +267,16 @@ impl Applier<'_> {
     }
 }
 
+async fn answer(posted: Result<Posted, SendOrOwn>) -> Result<(), SendOrOwn> {
+    Ok(posted?.answer().await?)
+}
+
+/// The session does not know any more that the migration before was committed.
+fn lacks_word(sent: &SendOrOwn) -> bool {
+    matches!(sent, SendOrOwn::Send(error) if error.place.is_none()
+        && error.error.as_db_error().is_some_and(|db| db.message().contains(SENT_AHEAD)))
+}
+
 /// Our own text named a prepared statement that the session no longer has.
 fn lacks_statement(sent: &SendOrOwn) -> bool {
     matches!(sent, SendOrOwn::Send(error) if error.place.is_none()
@@ -223,7 +294,7 @@ fn only(jobs: &[Job]) -> Option<&Job> {
 
 fn is_fence(error: &tokio_postgres::error::DbError) -> bool {
     let message = error.message();
-    [LOCK_NOT_HELD, ALREADY_APPLIED, MOVED_ON]
+    [LOCK_NOT_HELD, SENT_AHEAD, ALREADY_APPLIED, MOVED_ON]
         .iter()
         .any(|word| message.contains(word))
 }

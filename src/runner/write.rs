@@ -159,6 +159,7 @@ impl Runner<'_> {
             on_event,
             done,
             under_way,
+            ahead,
             lost,
             retries,
             pause,
@@ -167,8 +168,10 @@ impl Runner<'_> {
         let mut listen = |event: apply::Event<'_>| match event {
             apply::Event::Starting(migration) => {
                 *under_way = Some(migration.clone());
+                *ahead = None;
                 on_event(Event::Starting(migration));
             }
+            apply::Event::Ahead(migration) => *ahead = Some(migration.version.clone()),
             apply::Event::Applied { migration, elapsed } => {
                 *under_way = None;
                 (*lost, *retries) = (0, 0);
@@ -210,7 +213,7 @@ impl Runner<'_> {
         // The biggest of all futures: on the heap it is not part of every one that leads here.
         let outcome = Box::pin(applier.run(jobs, params.transaction)).await;
         if !matches!(outcome, Err(Failure::Connection(_))) {
-            *under_way = None;
+            (*under_way, *ahead) = (None, None);
         }
         outcome.map_err(Error::Apply)
     }

@@ -389,12 +389,15 @@ fn a_file_that_changes_between_reading_and_running_is_not_run() {
     let padding = format!("SELECT pg_sleep(1); -- {}", "x".repeat(5 << 20));
     let folder = Folder::sql(&[
         ("0001_wait.sql", &padding),
-        ("0002_a.sql", "CREATE TABLE a (id int);"),
+        // On its way already while the first one runs.
+        ("0002_sent.sql", "CREATE TABLE sent (id int);"),
+        ("0003_a.sql", "CREATE TABLE a (id int);"),
     ]);
     let running = Schemagate::migrate(&database, &folder).spawn();
     database.schemagate_runs("pg_sleep");
-    folder.write("0002_a.sql", b"CREATE TABLE other (id int);");
-    running.wait().assert_code(2).assert_says("0002_a.sql");
+    folder.write("0003_a.sql", b"CREATE TABLE other (id int);");
+    running.wait().assert_code(2).assert_says("0003_a.sql");
+    assert!(database.has_table("sent"));
     assert!(!database.has_table("a") && !database.has_table("other"));
 }
 

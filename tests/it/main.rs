@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod harness;
 
+mod ahead;
 mod apply;
 mod audit;
 mod bad_input;

@@ -256,7 +256,9 @@ impl Applier<'_> {
             None,
             Some(&detail),
         );
-        let mut note = self.frame.begin(&self.limits_of(alone.migration), false);
+        let mut note = self
+            .frame
+            .begin(&self.limits_of(alone.migration), false, None);
         note.push(&row);
         if self.send_own(&note).await.is_err() {
             self.tell(Event::Note(
@@ -378,7 +380,9 @@ impl Applier<'_> {
     }
 
     async fn done(&self, alone: &Alone<'_>) -> Result<(), Failure> {
-        let mut sql = self.frame.begin(&self.limits_of(alone.migration), false);
+        let mut sql = self
+            .frame
+            .begin(&self.limits_of(alone.migration), false, None);
         sql.push(&self.undone_check(alone.piece, alone.migration));
         sql.push(&self.piece_row(
             Kind::StatementDone,
