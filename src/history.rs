@@ -12,7 +12,10 @@ pub use surroundings::Surroundings;
 
 use std::{fmt, net::IpAddr};
 
-use tokio_postgres::{Client, error::DbError};
+use tokio_postgres::{
+    Client,
+    error::{DbError, SqlState},
+};
 
 use crate::{
     connect::{self, Class},
@@ -119,11 +122,17 @@ impl Snapshot {
     /// `exists` says whether the table is believed to exist: then one round trip does it, and a table that is absent
     /// costs an error that the server logs and nobody else sees.
     pub async fn read(client: &Client, params: &Params, exists: bool) -> Result<Self, Error> {
-        let mut snapshot = Self::read_once(client, params, exists).await?;
-        if snapshot.shape.is_some() && !exists {
-            snapshot = Self::read_once(client, params, true).await?;
+        let read = Self::read_once(client, params, exists).await;
+        let again = match &read {
+            Ok(snapshot) => snapshot.shape.is_some() && !exists,
+            // The catalog shows a table that was made in this very moment, and the same transaction may not find it yet.
+            Err(Error::Database(error)) => error.code() == Some(&SqlState::UNDEFINED_TABLE),
+            Err(_) => false,
+        };
+        if again {
+            return Self::read_once(client, params, true).await;
         }
-        Ok(snapshot)
+        read
     }
 
     /// The first look after connecting, for [`connect::until`]: what the connection did not carry is its error, what is
@@ -155,14 +164,15 @@ impl Snapshot {
             .first()
             .ok_or(Error::Answer("no row about the server"))?;
         let columns = columns(facts)?;
+        let failed = reply.error.is_some();
         let rows = match &columns {
-            Some(_) if rows => reply.rows(offset + 1)?,
-            _ => Vec::new(),
+            Some(_) if rows => reply.rows(offset + 1),
+            _ => Ok(Vec::new()),
         };
-        if reply.error.is_some() && params.role.is_some() {
+        if failed && params.role.is_some() {
             wire::execute(client, "ROLLBACK").await.ok()?;
         }
-        Self::new(params, facts, columns.as_deref(), &rows)
+        Self::new(params, facts, columns.as_deref(), &rows?)
     }
 
     fn new(

@@ -427,63 +427,18 @@ impl Runner<'_> {
         frame: &Frame,
         rows: usize,
     ) -> Result<Option<Step>, Error> {
-        let settings = frame.session_settings();
-        let sql = format!(
-            "SELECT pg_catalog.pg_try_advisory_lock({});{}{}",
-            frame.keys.main,
-            settings.sql,
-            Holder::select_sql(&frame.keys)
-        );
+        let settings = frame.session_settings().sql;
+        let main = frame.keys.main;
+        let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({main});{settings}");
         let mut reply = wire::query(session.client(), &sql).await;
         let won = reply.scalar(0).map_err(of_own)?;
-        let found = reply.rows(1 + settings.count).map_err(of_own)?;
+        reply.ok().map_err(of_own)?;
         if won.as_deref() == Some("t") {
-            (self.on_event)(Event::LockTaken {
-                key: frame.keys.main,
-            });
+            (self.on_event)(Event::LockTaken { key: main });
             return Ok(None);
         }
-        let holder = found.first().and_then(Holder::from_row);
+        let holder = holder(session, &frame.keys).await?;
         Ok(Some(Step::LockElsewhere { holder, rows }))
-    }
-
-    /// After a lost connection: the look behind the lock has told whether the commit went through.
-    fn note_fate(&mut self, snapshot: &Snapshot, plan: &Plan) {
-        let ahead = self.ahead.take();
-        let Some(Migration { version, .. }) = self.under_way.take() else {
-            return;
-        };
-        let is_pending = |version: &String| {
-            plan.run
-                .iter()
-                .any(|&index| self.source.migrations[index].version == *version)
-        };
-        let note = if is_pending(&version) {
-            format!(
-                "the connection was lost during {version}, which was rolled back; the history has {} rows",
-                snapshot.rows.len()
-            )
-        } else {
-            // In one transaction all were committed with the last one.
-            let together = match self.params.transaction {
-                TransactionMode::Each => [Some(version.clone()), ahead]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-                TransactionMode::All => std::mem::take(&mut self.attempted),
-            };
-            let mut done = self.done.borrow_mut();
-            for version in together {
-                if !is_pending(&version) && !done.iter().any(|done| done.version == version) {
-                    done.push(Done {
-                        version,
-                        elapsed: Duration::ZERO,
-                    });
-                }
-            }
-            format!("the connection was lost during {version}, which was committed")
-        };
-        (self.on_event)(Event::Note(&note));
     }
 }
 

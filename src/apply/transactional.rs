@@ -21,9 +21,6 @@ use crate::{
 /// In one transaction for all, so much goes in one message; a round trip for each file would be most of the time.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// A file of so much is sent before the answer to the one before; a larger one takes longer than an answer does.
-const AHEAD_BYTES: usize = 64 << 10;
-
 /// Milliseconds since the message was received: one message is one migration, unless all go in one transaction, where
 /// the files of one message share it and the time is that since the first of them.
 pub(super) const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
@@ -103,9 +100,7 @@ impl Applier<'_> {
         }
         // What cannot be read is told in its turn.
         next.load(self.source).ok()?;
-        let script = next.script().ok()?;
-        let is_one_message = script.text().len() <= AHEAD_BYTES && script.summary().copies == 0;
-        if !is_one_message || !self.keeps_statements_as_they_are(next) {
+        if !next.is_one_message() || !self.keeps_statements_as_they_are(next) {
             return None;
         }
         let posted = self.post_each(next, Some(job)).await.ok()?;
@@ -136,11 +131,18 @@ impl Applier<'_> {
 
     async fn send_all(&mut self, jobs: &mut [Job]) -> Result<(), SendOrOwn> {
         let mut sender = Sender::new(self.session.client());
-        let mut sent = 0;
+        // The next message is written while the server works, and goes out when this one is done: after a syntax error in
+        // the first one there would be no transaction for it.
+        let mut posted: Option<(Posted, usize)> = None;
+        let mut answered = 0;
         for index in 0..jobs.len() {
             self.check_stop()?;
             let job = &mut jobs[index];
             job.load(self.source)?;
+            if !job.is_one_message() {
+                answer_before(&mut posted, jobs, &mut answered).await?;
+            }
+            let job = &jobs[index];
             let migration = &self.source.migrations[job.migration];
             self.tell(Event::Starting(migration));
             let limits = self.limits_of(migration);
@@ -154,11 +156,11 @@ impl Applier<'_> {
             sender.own(&before.sql, before.count);
             self.send_file(&mut sender, &jobs[index], index).await?;
             if sender.pending_bytes() >= BATCH_BYTES {
-                sender.flush().await?;
-                jobs[sent..=index].iter_mut().for_each(Job::unload);
-                sent = index + 1;
+                answer_before(&mut posted, jobs, &mut answered).await?;
+                posted = Some((sender.post().await, index));
             }
         }
+        answer_before(&mut posted, jobs, &mut answered).await?;
         let commit = self.frame.commit();
         sender.own(&commit.sql, commit.count);
         Ok(sender.flush().await?)
@@ -265,6 +267,20 @@ impl Applier<'_> {
             ),
         };
     }
+}
+
+/// Waits for the message that is under way, with the jobs up to its last one.
+async fn answer_before(
+    posted: &mut Option<(Posted, usize)>,
+    jobs: &mut [Job],
+    answered: &mut usize,
+) -> Result<(), SendError> {
+    if let Some((posted, last)) = posted.take() {
+        posted.answer().await?;
+        jobs[*answered..=last].iter_mut().for_each(Job::unload);
+        *answered = last + 1;
+    }
+    Ok(())
 }
 
 async fn answer(posted: Result<Posted, SendOrOwn>) -> Result<(), SendOrOwn> {

@@ -47,30 +47,29 @@ WITH member AS (
     ) x GROUP BY cat, id, sub, grantee
   ) y GROUP BY cat, id, sub
 ), columns AS (
-  SELECT a.attrelid, jsonb_object_agg(a.attname, jsonb_strip_nulls(jsonb_build_object(
-    'type', format_type(a.atttypid, a.atttypmod),
-    'nullable', CASE WHEN a.attnotnull THEN 'no' END,
-    'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-    'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid)
-      || CASE a.attgenerated WHEN 's' THEN ' STORED' ELSE '' END END,
-    'identity', CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
-    'collation', CASE WHEN a.attcollation <> t.typcollation THEN
-      (SELECT c.collname FROM pg_collation c WHERE c.oid = a.attcollation) END,
-    'storage', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END,
-    'options', array_to_string(a.attoptions || a.attfdwoptions, ', ')
-  )) || COALESCE(p.grants, '{}')) AS columns
+  SELECT a.attrelid, jsonb_object_agg(a.attname, jsonb_object(ARRAY['type', format_type(a.atttypid, a.atttypmod)]
+    || CASE WHEN a.attnotnull THEN '{nullable,no}'::text[] END
+    || CASE WHEN d.adbin IS NULL THEN NULL WHEN a.attgenerated = '' THEN ARRAY['default', pg_get_expr(d.adbin, d.adrelid)]
+      ELSE ARRAY['generated', pg_get_expr(d.adbin, d.adrelid) || CASE a.attgenerated WHEN 's' THEN ' STORED' ELSE '' END] END
+    || CASE a.attidentity WHEN 'a' THEN '{identity,ALWAYS}'::text[] WHEN 'd' THEN '{identity,"BY DEFAULT"}' END
+    || CASE WHEN a.attcollation <> t.typcollation THEN ARRAY['collation',
+      (SELECT c.collname::text FROM pg_collation c WHERE c.oid = a.attcollation)] END
+    || CASE WHEN a.attstorage <> t.typstorage THEN ARRAY['storage', a.attstorage::text] END
+    || CASE WHEN a.attoptions IS NOT NULL OR a.attfdwoptions IS NOT NULL THEN
+      ARRAY['options', array_to_string(a.attoptions || a.attfdwoptions, ', ')] END
+  ) || COALESCE(p.grants, '{}')) AS columns
   FROM col a JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN privileges p ON p.cat = 'r' AND p.id = a.attrelid AND p.sub = a.attnum
   GROUP BY a.attrelid
 ), object (kind, name, attributes, columns) AS (
-  SELECT 'schema', jsonb_build_array(nsp), jsonb_build_object('owner', pg_get_userbyid(nspowner)) || COALESCE(p.grants, '{}'),
+  SELECT 'schema', jsonb_build_array(nsp), jsonb_object(ARRAY['owner', pg_get_userbyid(nspowner)]::text[]) || COALESCE(p.grants, '{}'),
     NULL::jsonb
   FROM ns LEFT JOIN privileges p ON p.cat = 'n' AND p.id = ns.oid
   WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = ns.oid)
 UNION ALL
   SELECT CASE r.k WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
-    jsonb_build_array(r.nsp, r.name), jsonb_build_object(
+    jsonb_build_array(r.nsp, r.name), jsonb_object(ARRAY[
       'owner', pg_get_userbyid(r.relowner),
       'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
       'row security', CASE WHEN r.relrowsecurity THEN 'on' END,
@@ -86,56 +85,57 @@ UNION ALL
       'definition', CASE WHEN r.k IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
       'server', (SELECT s.srvname || COALESCE(' ' || array_to_string(f.ftoptions, ', '), '') FROM pg_foreign_table f
         JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid)
-    ) || COALESCE(p.grants, '{}'), c.columns
+    ]::text[]) || COALESCE(p.grants, '{}'), c.columns
   FROM rel r LEFT JOIN columns c ON c.attrelid = r.oid LEFT JOIN privileges p ON p.cat = 'r' AND p.id = r.oid AND p.sub = 0
   WHERE r.k <> 'S'
 UNION ALL
-  SELECT 'sequence', jsonb_build_array(r.nsp, r.name), jsonb_build_object(
+  SELECT 'sequence', jsonb_build_array(r.nsp, r.name), jsonb_object(ARRAY[
       'owner', pg_get_userbyid(r.relowner),
-      'definition', format('AS %s START %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s%s', format_type(s.seqtypid, NULL),
-        s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END),
+      'definition', 'AS ' || format_type(s.seqtypid, NULL) || ' START ' || s.seqstart || ' INCREMENT ' || s.seqincrement
+        || ' MINVALUE ' || s.seqmin || ' MAXVALUE ' || s.seqmax || ' CACHE ' || s.seqcache
+        || CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END,
       'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
-      'owner table', o.name, 'owner column', a.attname
-    ) || COALESCE(p.grants, '{}'), NULL
+      'owner table', o.name, 'owner column', (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = o.oid AND a.attnum = d.refobjsubid)
+    ]::text[]) || COALESCE(p.grants, '{}'), NULL
   FROM rel r JOIN pg_sequence s ON s.seqrelid = r.oid
   LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
     AND d.deptype IN ('a', 'i')
-  LEFT JOIN rel o ON o.oid = d.refobjid LEFT JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = d.refobjsubid
+  LEFT JOIN rel o ON o.oid = d.refobjid
   LEFT JOIN privileges p ON p.cat = 'r' AND p.id = r.oid AND p.sub = 0
   WHERE d.objid IS NULL OR o.oid IS NOT NULL
 UNION ALL
   SELECT 'constraint', jsonb_build_array(COALESCE(r.nsp, t.nsp), COALESCE(r.name, t.typname), c.conname),
-    jsonb_build_object('definition', pg_get_constraintdef(c.oid)), NULL
+    jsonb_object(ARRAY['definition', pg_get_constraintdef(c.oid)]::text[]), NULL
   FROM pg_constraint c LEFT JOIN rel r ON r.oid = c.conrelid LEFT JOIN typ t ON t.oid = c.contypid
   WHERE c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conparentid = 0 AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)
 UNION ALL
-  SELECT 'index', jsonb_build_array(r.nsp, i.relname), jsonb_build_object('table', r.name,
-    'definition', pg_get_indexdef(i.oid)), NULL
+  SELECT 'index', jsonb_build_array(r.nsp, i.relname), jsonb_object(ARRAY['table', r.name,
+    'definition', pg_get_indexdef(i.oid)]::text[]), NULL
   FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN rel r ON r.oid = x.indrelid
   WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.oid AND c.conrelid = x.indrelid AND c.contype IN ('p', 'u', 'x'))
 UNION ALL
-  SELECT 'trigger', jsonb_build_array(r.nsp, r.name, t.tgname), jsonb_build_object('definition', pg_get_triggerdef(t.oid),
-    'enabled', CASE t.tgenabled WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END), NULL
+  SELECT 'trigger', jsonb_build_array(r.nsp, r.name, t.tgname), jsonb_object(ARRAY['definition', pg_get_triggerdef(t.oid),
+    'enabled', CASE t.tgenabled WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END]::text[]), NULL
   FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
 UNION ALL
-  SELECT 'rule', jsonb_build_array(r.nsp, r.name, w.rulename), jsonb_build_object('definition', pg_get_ruledef(w.oid),
-    'enabled', CASE w.ev_enabled WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END), NULL
+  SELECT 'rule', jsonb_build_array(r.nsp, r.name, w.rulename), jsonb_object(ARRAY['definition', pg_get_ruledef(w.oid),
+    'enabled', CASE w.ev_enabled WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END]::text[]), NULL
   FROM pg_rewrite w JOIN rel r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
 UNION ALL
-  SELECT 'policy', jsonb_build_array(r.nsp, r.name, p.polname), jsonb_build_object(
+  SELECT 'policy', jsonb_build_array(r.nsp, r.name, p.polname), jsonb_object(ARRAY[
     'for', CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
     'kind', CASE WHEN NOT p.polpermissive THEN 'restrictive' END,
     'to', (SELECT string_agg(CASE o WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(o)::text END, ', '
       ORDER BY CASE o WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(o)::text END COLLATE "C") FROM unnest(p.polroles) o),
-    'using', pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)), NULL
+    'using', pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)]::text[]), NULL
   FROM pg_policy p JOIN rel r ON r.oid = p.polrelid
 UNION ALL
-  SELECT 'statistics', jsonb_build_array(ns.nsp, s.stxname), jsonb_build_object('owner', pg_get_userbyid(s.stxowner),
-    'definition', pg_get_statisticsobjdef(s.oid)), NULL
+  SELECT 'statistics', jsonb_build_array(ns.nsp, s.stxname), jsonb_object(ARRAY['owner', pg_get_userbyid(s.stxowner),
+    'definition', pg_get_statisticsobjdef(s.oid)]::text[]), NULL
   FROM pg_statistic_ext s JOIN ns ON ns.oid = s.stxnamespace JOIN rel r ON r.oid = s.stxrelid
 UNION ALL
   SELECT CASE f.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END,
-    jsonb_build_array(f.nsp, f.proname, oidvectortypes(f.proargtypes)), jsonb_build_object(
+    jsonb_build_array(f.nsp, f.proname, oidvectortypes(f.proargtypes)), jsonb_object(ARRAY[
       'owner', pg_get_userbyid(f.proowner),
       'definition', CASE WHEN f.prokind = 'a' THEN (SELECT format('%s RETURNS %s SFUNC %s STYPE %s FINALFUNC %s COMBINEFUNC %s'
           ' INITCOND %L SORTOP %s KIND %s PARALLEL %s', pg_get_function_arguments(f.oid), pg_get_function_result(f.oid),
@@ -144,10 +144,10 @@ UNION ALL
         WHEN length(f.prosrc) > 8000 THEN replace(pg_get_functiondef(f.oid), f.prosrc, format(' %s characters, md5 %s ',
           length(f.prosrc), md5(f.prosrc)))
         ELSE pg_get_functiondef(f.oid) END
-    ) || COALESCE(p.grants, '{}'), NULL
+    ]::text[]) || COALESCE(p.grants, '{}'), NULL
   FROM proc f LEFT JOIN privileges p ON p.cat = 'f' AND p.id = f.oid
 UNION ALL
-  SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, jsonb_build_array(t.nsp, t.typname), jsonb_build_object(
+  SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, jsonb_build_array(t.nsp, t.typname), jsonb_object(ARRAY[
     'owner', pg_get_userbyid(t.typowner),
     'values', CASE t.typtype WHEN 'e' THEN (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
       FROM pg_enum e WHERE e.enumtypid = t.oid) END,
@@ -164,15 +164,15 @@ UNION ALL
       format_type(g.rngsubtype, NULL), o.opcname, g.rngcanonical, g.rngsubdiff, c.collname)
       FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc LEFT JOIN pg_collation c ON c.oid = g.rngcollation
       WHERE g.rngtypid = t.oid) END
-    ) || COALESCE(p.grants, '{}'), NULL
+    ]::text[]) || COALESCE(p.grants, '{}'), NULL
   FROM typ t LEFT JOIN pg_type b ON b.oid = t.typbasetype LEFT JOIN privileges p ON p.cat = 't' AND p.id = t.oid
 UNION ALL
-  SELECT 'extension', jsonb_build_array(e.extname), jsonb_build_object('version', e.extversion, 'schema', n.nspname), NULL
+  SELECT 'extension', jsonb_build_array(e.extname), jsonb_object(ARRAY['version', e.extversion, 'schema', n.nspname]::text[]), NULL
   FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 UNION ALL
-  SELECT 'server', jsonb_build_array(s.srvname), jsonb_build_object('owner', pg_get_userbyid(s.srvowner), 'wrapper', w.fdwname,
+  SELECT 'server', jsonb_build_array(s.srvname), jsonb_object(ARRAY['owner', pg_get_userbyid(s.srvowner), 'wrapper', w.fdwname,
     'options', (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(s.srvoptions) o
-      WHERE o !~* '^[^=]*(pass|secret|key|token)')), NULL
+      WHERE o !~* '^[^=]*(pass|secret|key|token)')]::text[]), NULL
   FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 UNION ALL
   SELECT 'default privileges', jsonb_build_array(COALESCE(n.nspname, ''), pg_get_userbyid(d.defaclrole),

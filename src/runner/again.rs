@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Error, Event, Interrupted, Runner};
+use super::{Done, Error, Event, Interrupted, Runner};
 use crate::{
     apply::SqlFailure,
     connect::{self, Session},
+    history::Snapshot,
     lock::{Holder, STALL_LIMIT},
+    migration::{Migration, TransactionMode},
+    plan::Plan,
     wire,
 };
 
@@ -122,5 +125,44 @@ impl Runner<'_> {
         }
         tokio::time::sleep(AGAIN_PAUSE * self.repeats).await;
         Ok(())
+    }
+
+    /// After a lost connection: the look behind the lock has told whether the commit went through.
+    pub(super) fn note_fate(&mut self, snapshot: &Snapshot, plan: &Plan) {
+        let ahead = self.ahead.take();
+        let Some(Migration { version, .. }) = self.under_way.take() else {
+            return;
+        };
+        let is_pending = |version: &String| {
+            plan.run
+                .iter()
+                .any(|&index| self.source.migrations[index].version == *version)
+        };
+        let note = if is_pending(&version) {
+            format!(
+                "the connection was lost during {version}, which was rolled back; the history has {} rows",
+                snapshot.rows.len()
+            )
+        } else {
+            // In one transaction all were committed with the last one.
+            let together = match self.params.transaction {
+                TransactionMode::Each => [Some(version.clone()), ahead]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                TransactionMode::All => std::mem::take(&mut self.attempted),
+            };
+            let mut done = self.done.borrow_mut();
+            for version in together {
+                if !is_pending(&version) && !done.iter().any(|done| done.version == version) {
+                    done.push(Done {
+                        version,
+                        elapsed: Duration::ZERO,
+                    });
+                }
+            }
+            format!("the connection was lost during {version}, which was committed")
+        };
+        (self.on_event)(Event::Note(&note));
     }
 }

@@ -1,6 +1,7 @@
 """The programs that are measured: how each is called, in which folder, with which environment."""
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "target/bench"
 SCHEMAGATE = Path(os.environ.get("SCHEMAGATE_BENCH_BINARY", ROOT / "target/x86_64-unknown-linux-gnu/release/schemagate"))
 PSQL = BIN / "psql"
+# One run of a tool may take so long.
+LIMIT_SECONDS = 240
 NODE_PEER = ROOT / "tests/peers/drizzle-classic"
 DBMATE = ROOT / "tests/bench/peers/node_modules/@dbmate/linux-x64/bin/dbmate"
 SQLX = BUILT / "sqlx-cli/bin/sqlx"
@@ -82,13 +85,27 @@ class Stopwatch:
         words, environment = tool.filled(url, self.scratch)
         self.log.unlink(missing_ok=True)
         command = [BUILT / "measure", self.log, *words]
-        done = subprocess.run(
-            command, env=environment, cwd=tool.folder or self.scratch, capture_output=True, text=True, check=False
+        running = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=tool.folder or self.scratch,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        numbers = done.stdout.split()
-        if done.returncode != 0 or len(numbers) != 5 or numbers[4] != "0":
-            output = self.log.read_text() if self.log.exists() else ""
-            raise Failed(f"{tool.label} failed: {done.stdout}{done.stderr}{output[-2000:]}")
+        try:
+            stdout, stderr = running.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{tool.label} took more than {LIMIT_SECONDS} s") from None
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+        numbers = stdout.split()
+        if running.returncode != 0 or len(numbers) != 5 or numbers[4] != "0":
+            output = self.log.read_text(errors="replace") if self.log.exists() else ""
+            raise Failed(f"{tool.label} failed: {stdout}{stderr}{output[-2000:]}")
         wall, user, system, peak = (int(number) for number in numbers[:4])
         return Sample(wall=wall / 1e6, cpu=(user + system) / 1e3, peak=peak)
 
