@@ -37,9 +37,11 @@ chaos: setup ## Break everything at random moments, long (CHAOS_SEED, CHAOS_FAUL
 	$(if $(CHAOS_KEEP),CHAOS_KEEP=1) CHAOS_SEED=$(CHAOS_SEED) CHAOS_FAULTS=$(CHAOS_FAULTS) cargo test --locked --test chaos -- --nocapture
 
 FUZZ_SECONDS ?= 300
+# A number, or 0 for a random one; the log of a target names it.
+FUZZ_SEED ?= 0
 fuzz: ## Feed every parser what nobody would write (FUZZ_SECONDS for each)
 	@tests/setup fuzz
-	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/fuzz/run
 
 demo: ## Show the main job on a throwaway server: apply, skip, race
 	@tests/setup server

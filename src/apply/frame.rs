@@ -148,11 +148,24 @@ fn prepares(text: &str) -> bool {
     })
 }
 
+/// Letters as English and SQL use them, the rarest first.
+const RARE_FIRST: &[u8] = b"qjzxvkwybhgfmpudclsnrtoiae";
+
+/// Where a word in small letters stands in a text, in whatever case. A file may have hundreds of megabytes: it is looked
+/// through for the word's rarest letter.
 pub(super) fn positions<'t>(text: &'t str, word: &'t [u8]) -> impl Iterator<Item = usize> + 't {
-    let windows = text.as_bytes().windows(word.len()).enumerate();
-    windows
-        .filter(move |(_, window)| window.eq_ignore_ascii_case(word))
-        .map(|(at, _)| at)
+    let rank = |letter: &u8| RARE_FIRST.iter().position(|rare| rare == letter);
+    let rarest = word
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, letter)| rank(letter));
+    let (offset, letter) = rarest.map_or((0, 0), |(offset, letter)| (offset, *letter));
+    let text = text.as_bytes();
+    memchr::memchr2_iter(letter, letter.to_ascii_uppercase(), text).filter_map(move |at| {
+        let start = at.checked_sub(offset)?;
+        let found = text.get(start..start + word.len())?;
+        found.eq_ignore_ascii_case(word).then_some(start)
+    })
 }
 
 // === impl Statements ===
@@ -474,6 +487,16 @@ mod tests {
         assert_eq!(of("CREATE TABLE t (prepared_at text)"), (false, false));
         assert_eq!(of("-- prepare the tables, as said"), (false, false));
         assert_eq!(of(""), (false, false));
+    }
+
+    #[test]
+    fn words_are_found_in_any_case_and_place() {
+        let at = |text: &str, word: &str| positions(text, word.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(at("cursor CURSOR é cUrSoR curso", "cursor"), [0, 7, 17]);
+        assert_eq!(at("ory advisory_", "advisory"), [4]);
+        assert_eq!(at("visory", "advisory"), [0; 0]);
+        assert_eq!(at("ppreprepare", "prepare"), [4]);
+        assert_eq!(at("", "discard"), [0; 0]);
     }
 
     #[test]

@@ -20,11 +20,13 @@ pub const MESSAGE_BYTES: usize = 1 << 20;
 /// Data of a `COPY` goes in pieces of this size.
 const COPY_BYTES: usize = 64 << 10;
 
-/// Collects text and sends it when told to, or when it is big enough.
+/// Collects text and sends it when told to, or when it is big enough. One message is under way while the next is collected;
+/// that one goes out when the server is done with the first: after a syntax error there would be no transaction for it.
 pub struct Sender<'a> {
     client: &'a Client,
     buffer: String,
     spans: Vec<Span>,
+    under_way: Option<Posted>,
 }
 
 /// A message that was sent, and what is needed to tell whose error its answer is.
@@ -82,6 +84,7 @@ impl<'a> Sender<'a> {
             client,
             buffer: String::new(),
             spans: Vec::new(),
+            under_way: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl<'a> Sender<'a> {
         piece: Piece,
     ) -> Result<(), SendError> {
         if !self.buffer.is_empty() && self.buffer.len() + sql.len() > MESSAGE_BYTES {
-            self.flush().await?;
+            self.turn().await?;
         }
         self.push(sql, statements, Some(piece));
         self.push("\n;", 0, None);
@@ -134,16 +137,35 @@ impl<'a> Sender<'a> {
         sink.finish().await.map(|_rows| ())
     }
 
-    /// Sends what has been collected.
+    /// Sends what has been collected, and waits until the server is done with all.
     pub async fn flush(&mut self) -> Result<(), SendError> {
-        if self.buffer.is_empty() {
-            return Ok(());
+        if !self.buffer.is_empty() {
+            self.turn().await?;
         }
-        self.post().await.answer().await
+        self.settle().await
     }
 
-    /// Sends what has been collected and does not wait for the answer.
-    pub async fn post(&mut self) -> Posted {
+    /// Sends what has been collected when the server is done with what was sent before.
+    pub async fn turn(&mut self) -> Result<(), SendError> {
+        self.settle().await?;
+        self.under_way = Some(self.send().await);
+        Ok(())
+    }
+
+    /// The same for the last message, whose answer is for the caller to wait for.
+    pub async fn post(mut self) -> Result<Posted, SendError> {
+        self.settle().await?;
+        Ok(self.send().await)
+    }
+
+    async fn settle(&mut self) -> Result<(), SendError> {
+        match self.under_way.take() {
+            Some(posted) => posted.answer().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self) -> Posted {
         Posted {
             sent: wire::send(self.client, &self.buffer).await,
             text: std::mem::take(&mut self.buffer),

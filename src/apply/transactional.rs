@@ -86,7 +86,7 @@ impl Applier<'_> {
         sender.own(&committed.sql, committed.count);
         let commit = self.frame.commit();
         sender.own(&commit.sql, commit.count);
-        Ok(sender.post().await)
+        Ok(sender.post().await?)
     }
 
     /// Sends the next migration's message, if it is one and nothing has to be done or asked before.
@@ -131,18 +131,12 @@ impl Applier<'_> {
 
     async fn send_all(&mut self, jobs: &mut [Job]) -> Result<(), SendOrOwn> {
         let mut sender = Sender::new(self.session.client());
-        // The next message is written while the server works, and goes out when this one is done: after a syntax error in
-        // the first one there would be no transaction for it.
-        let mut posted: Option<(Posted, usize)> = None;
-        let mut answered = 0;
+        // The files below the first mark are done; those below the second are at least sent.
+        let (mut done, mut sent) = (0, 0);
         for index in 0..jobs.len() {
             self.check_stop()?;
             let job = &mut jobs[index];
             job.load(self.source)?;
-            if !job.is_one_message() {
-                answer_before(&mut posted, jobs, &mut answered).await?;
-            }
-            let job = &jobs[index];
             let migration = &self.source.migrations[job.migration];
             self.tell(Event::Starting(migration));
             let limits = self.limits_of(migration);
@@ -156,11 +150,11 @@ impl Applier<'_> {
             sender.own(&before.sql, before.count);
             self.send_file(&mut sender, &jobs[index], index).await?;
             if sender.pending_bytes() >= BATCH_BYTES {
-                answer_before(&mut posted, jobs, &mut answered).await?;
-                posted = Some((sender.post().await, index));
+                sender.turn().await?;
+                jobs[done..sent].iter_mut().for_each(Job::unload);
+                (done, sent) = (sent, index + 1);
             }
         }
-        answer_before(&mut posted, jobs, &mut answered).await?;
         let commit = self.frame.commit();
         sender.own(&commit.sql, commit.count);
         Ok(sender.flush().await?)
@@ -267,20 +261,6 @@ impl Applier<'_> {
             ),
         };
     }
-}
-
-/// Waits for the message that is under way, with the jobs up to its last one.
-async fn answer_before(
-    posted: &mut Option<(Posted, usize)>,
-    jobs: &mut [Job],
-    answered: &mut usize,
-) -> Result<(), SendError> {
-    if let Some((posted, last)) = posted.take() {
-        posted.answer().await?;
-        jobs[*answered..=last].iter_mut().for_each(Job::unload);
-        *answered = last + 1;
-    }
-    Ok(())
 }
 
 async fn answer(posted: Result<Posted, SendOrOwn>) -> Result<(), SendOrOwn> {

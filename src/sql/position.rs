@@ -37,7 +37,7 @@ pub(super) fn line_column(text: &str, offset: usize) -> (u32, u32) {
 
 /// How many line breaks there are.
 pub(super) fn count_lines(text: &str) -> u32 {
-    let count = text.bytes().filter(|byte| *byte == b'\n').count();
+    let count = memchr::memchr_iter(b'\n', text.as_bytes()).count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -155,20 +156,31 @@ def many_peers(bench: Bench) -> None:
     few, most = MANY_FILES[0], MANY_FILES[-1]
     rounds = 3
     lines = [[f"Nothing pending, {few} and {most} files (median of {rounds})", "cpu", "cpu", "memory", "memory"]]
-    ours = folders.sql(bench.scratch / f"many-sql-{most}", most)
-    own = many_samples(bench, tools.schemagate("migrate", ours), most, rounds)
-    cpu, memory = {"schemagate": median(sample.cpu for sample in own)}, {"schemagate": float(max(sample.peak for sample in own))}
-    for peer in PEERS:
-        samples = [many_of(bench, peer, count, rounds) for count in (few, most)]
-        cells = ["failed" if not own else f"{median(sample.cpu for sample in own):.0f} ms" for own in samples]
-        cells += ["" if not own else f"{max(sample.peak for sample in own) / 1024:.0f} MiB" for own in samples]
-        lines.append([peer.name, *cells])
-        if samples[-1]:
-            cpu[peer.name] = median(sample.cpu for sample in samples[-1])
-            memory[peer.name] = float(max(sample.peak for sample in samples[-1]))
+    cpu: dict[str, float] = {}
+    memory: dict[str, float] = {}
+    growth: dict[str, str] = {}
+    for name, samples in many_tools(bench, few, most, rounds):
+        times = [median(sample.cpu for sample in own) if own else None for own in samples]
+        peaks = [float(max(sample.peak for sample in own)) if own else None for own in samples]
+        cells = ["failed" if time is None else f"{time:.0f} ms" for time in times]
+        cells += ["" if peak is None else f"{peak / 1024:.0f} MiB" for peak in peaks]
+        lines.append([name, *cells])
+        if None not in times:
+            cpu[name], memory[name] = times[1], peaks[1]
+            growth[name] = f"{times[1] / times[0]:.1f} and {peaks[1] / peaks[0]:.1f}"
     print_table(lines)
     bench.matrix.compared(f"{most} files, all applied: processor time", cpu)
     bench.matrix.compared(f"{most} files, all applied: peak memory", memory)
+    bench.matrix.words(f"both, {most} files compared with {few}", growth)
+
+
+def many_tools(bench: Bench, few: int, most: int, rounds: int) -> Iterator[tuple[str, list[list[Sample]]]]:
+    """Ours first."""
+    own = [folders.sql(bench.scratch / f"many-sql-{count}", count) for count in (few, most)]
+    tools_of = [tools.schemagate("migrate", folder) for folder in own]
+    yield "schemagate", [many_samples(bench, tool, count, rounds) for tool, count in zip(tools_of, (few, most), strict=True)]
+    for peer in PEERS:
+        yield peer.name, [many_of(bench, peer, count, rounds) for count in (few, most)]
 
 
 def many_of(bench: Bench, peer: Peer, count: int, rounds: int) -> list[Sample]:

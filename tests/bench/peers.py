@@ -11,6 +11,7 @@ import tools
 from tools import BUILT, ROOT, Tool
 
 GO = BUILT / "go"
+GOLANG_MIGRATE = ROOT / "target/peers/migrate"
 REFINERY = BUILT / "refinery/bin/refinery"
 NODE_PG_MIGRATE = ROOT / "tests/bench/peers/node_modules/node-pg-migrate/bin/node-pg-migrate.js"
 ALEMBIC = ROOT / "tests/peers/alembic/.venv/bin/alembic"
@@ -134,9 +135,9 @@ PEERS = [
     Peer(
         "golang-migrate",
         _golang_migrate,
-        lambda folder: Tool("golang-migrate", [GO / "migrate", "-path", folder, "-database", "{url}?sslmode=disable", "up"]),
+        lambda folder: Tool("golang-migrate", [GOLANG_MIGRATE, "-path", folder, "-database", "{url}?sslmode=disable", "up"]),
         "(SELECT version FROM public.schema_migrations WHERE NOT dirty)",
-        [GO / "migrate"],
+        [GOLANG_MIGRATE],
     ),
     Peer(
         "goose",
@@ -187,7 +188,7 @@ def versions() -> list[str]:
     alembic = next(word for word in requirements if word.startswith("alembic=="))
     return [
         tools.first_line([REFINERY, "--version"]),
-        "golang-migrate " + tools.first_line(["cat", GO / "migrate.version"]),
+        "golang-migrate " + tools.first_line(["cat", GOLANG_MIGRATE.with_name(".installed")]),
         "goose " + tools.first_line(["cat", GO / "goose.version"]),
         "tern " + tools.first_line(["cat", GO / "tern.version"]),
         "node-pg-migrate " + lock["packages"]["node_modules/node-pg-migrate"]["version"],
