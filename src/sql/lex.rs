@@ -89,7 +89,10 @@ impl Iterator for Tokens<'_> {
 /// The token that starts at `offset`; `None` at the end of the text.
 pub(super) fn token_at(text: &str, offset: usize) -> Option<Token> {
     let rest = text.get(offset..)?;
-    if rest.starts_with(BOM) {
+    if let Some(token) = common(rest, offset) {
+        return Some(token);
+    }
+    if rest.as_bytes().first() == BOM.as_bytes().first() && rest.starts_with(BOM) {
         // The crate skips it at the start of what it is given. To PostgreSQL it is a letter like any other.
         let len = rest.find(ends_word).unwrap_or(rest.len());
         return Some(Token {
@@ -116,6 +119,41 @@ pub(super) fn token_at(text: &str, offset: usize) -> Option<Token> {
         end,
         terminated,
     })
+}
+
+/// What the rows of a large file are made of, read without the crate, which goes from character to character: a file of
+/// hundreds of megabytes is read several times.
+fn common(rest: &str, offset: usize) -> Option<Token> {
+    let bytes = rest.as_bytes();
+    let (lexeme, len, terminated) = match *bytes.first()? {
+        b'(' => (Lexeme::Open, 1, true),
+        b')' => (Lexeme::Close, 1, true),
+        b',' => (Lexeme::Comma, 1, true),
+        b';' => (Lexeme::Semi, 1, true),
+        b'\'' => {
+            let end = plain_text_end(bytes);
+            (Lexeme::Text, end.unwrap_or(bytes.len()), end.is_some())
+        }
+        _ => return None,
+    };
+    Some(Token {
+        lexeme,
+        start: offset,
+        end: offset + len,
+        terminated,
+    })
+}
+
+/// The offset behind the closing quote of a string that starts here and has no prefix: two quotes are one in it.
+fn plain_text_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr::memchr(b'\'', bytes.get(at..)?)? + 1;
+        if bytes.get(at) != Some(&b'\'') {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 fn ends_word(c: char) -> bool {
@@ -211,6 +249,38 @@ mod tests {
             .filter(|token| token.is_significant())
             .map(|token| (token.lexeme, token.of(text)))
             .collect()
+    }
+
+    /// What is read without the crate is what the crate reads.
+    #[test]
+    fn common_tokens_are_those_of_the_crate() {
+        let strings = [
+            "''",
+            "'a'b",
+            "'a''b' 'c'",
+            "'",
+            "'''",
+            "''''",
+            "'a''",
+            r"'é\'x",
+            "'a\n''\nb'",
+            "'''a'';'",
+        ];
+        for text in strings.into_iter().chain(["(1)", "))", ",,", ";;"]) {
+            let own = common(text, 0).unwrap();
+            let token = squawk_lexer::tokenize(text).next().unwrap();
+            let (lexeme, terminated) = lexeme(token.kind, text);
+            let end = token.len as usize;
+            let expected = Token {
+                lexeme,
+                start: 0,
+                end,
+                terminated,
+            };
+            assert_eq!(own, expected, "{text}");
+        }
+        assert_eq!(common("E'a'", 0), None);
+        assert_eq!(common("", 0), None);
     }
 
     #[test]
