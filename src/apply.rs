@@ -142,11 +142,11 @@ impl<'a> Applier<'a> {
                 self.keep_statements(job, count).await?;
             }
             let watch = self.watch(&self.limits_of(migration));
-            let (own, next) = (&*job, later.first_mut());
+            let own = &*job;
             let posted = ahead.take();
             let outcome = self
                 .watched(&watch, async |applier| match &own.mode {
-                    Mode::Transaction => applier.each(own, posted, next).await,
+                    Mode::Transaction => applier.each(own, posted, later).await,
                     Mode::Pieces(_) => applier.pieces(own).await.map(|()| None),
                 })
                 .await;
@@ -175,12 +175,16 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Whether there is nothing to do for a migration in this before it is sent.
-    fn keeps_statements_as_they_are(&self, job: &Job) -> bool {
+    /// Whether [`Self::keep_statements`] has nothing to do before a migration is sent, of so many that are left.
+    fn keeps_statements_as_they_are(&self, job: &Job, left: usize) -> bool {
         let drops = job
             .script()
             .is_ok_and(|script| prepared::may_drop(script.text()));
-        self.frame.prepared.is_empty() || !drops
+        if drops {
+            self.frame.prepared.is_empty()
+        } else {
+            !self.frame.prepared.is_empty() || left < WORTH_PREPARING
+        }
     }
 
     /// Has the session keep what is said with every migration, where enough are to come; or forget it before a file that

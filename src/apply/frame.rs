@@ -10,6 +10,9 @@
 //! 5. a savepoint, the file, its release. A file that ends our transaction cannot release it, so no row is written;
 //! 6. everything that the file may have set is undone; qualified names from here on;
 //! 7. the history row, the journal row, `NOTIFY`, `COMMIT`.
+//!
+//! On a session of our own the message of the next migration is sent before the answer to this one. Step 3 then also asks
+//! whether this one is committed, which step 7 has noted in a setting of the session.
 
 use std::time::Duration;
 

@@ -57,7 +57,7 @@ impl Applier<'_> {
     /// Runs the pieces that are not done yet, then writes the history row.
     pub(super) async fn pieces(&mut self, job: &Job) -> Result<(), Failure> {
         let Mode::Pieces(units) = &job.mode else {
-            return self.each(job, None, None).await.map(|_| ());
+            return self.each(job, None, &mut []).await.map(|_| ());
         };
         let migration = self.migration(job).clone();
         let progress = self.progress(&migration).await?;

@@ -32,23 +32,23 @@ pub(super) const SINCE_BEGIN: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_times
 impl Applier<'_> {
     /// One migration: one message, or several for a big file. `posted` is its message where that was sent already.
     ///
-    /// The message of the `next` one is sent before the answer to this one is awaited, where that can be. It does nothing
-    /// unless this one is committed, and spares the server the wait for us, which for a small migration is as long as the
-    /// migration itself.
+    /// The message of the first of the `later` ones is sent before the answer to this one is awaited, where that can be. It
+    /// does nothing unless this one is committed, and spares the server the wait for us, which for a small migration is as
+    /// long as the migration itself.
     pub(super) async fn each(
         &mut self,
         job: &Job,
         posted: Option<Posted>,
-        next: Option<&mut Job>,
+        later: &mut [Job],
     ) -> Result<Option<Posted>, Failure> {
         let was_ahead = posted.is_some();
         let posted = match posted {
             Some(posted) => Ok(posted),
             None => self.post_each(job, None).await,
         };
-        let ahead = match (&posted, next) {
-            (Ok(_), Some(next)) => self.post_ahead(job, next).await,
-            _ => None,
+        let ahead = match &posted {
+            Ok(_) => self.post_ahead(job, later).await,
+            Err(_) => None,
         };
         let mut sent = answer(posted).await;
         let Err(error) = &sent else {
@@ -90,7 +90,9 @@ impl Applier<'_> {
     }
 
     /// Sends the next migration's message, if it is one and nothing has to be done or asked before.
-    async fn post_ahead(&self, job: &Job, next: &mut Job) -> Option<Posted> {
+    async fn post_ahead(&self, job: &Job, later: &mut [Job]) -> Option<Posted> {
+        let left = later.len();
+        let next = later.first_mut()?;
         let is_asked_to_stop = self.stop.cause().is_some();
         if is_asked_to_stop
             || !self.frame.can_send_ahead()
@@ -100,7 +102,7 @@ impl Applier<'_> {
         }
         // What cannot be read is told in its turn.
         next.load(self.source).ok()?;
-        if !next.is_one_message() || !self.keeps_statements_as_they_are(next) {
+        if !next.is_one_message() || !self.keeps_statements_as_they_are(next, left) {
             return None;
         }
         let posted = self.post_each(next, Some(job)).await.ok()?;
