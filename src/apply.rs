@@ -8,6 +8,7 @@ pub mod failure;
 pub mod frame;
 mod holder;
 mod inspect;
+pub mod leaks;
 pub mod prepare;
 mod prepared;
 mod restore;
@@ -23,8 +24,9 @@ use std::{
 use tokio_postgres::Client;
 
 pub use failure::{Failure, SqlFailure};
+use frame::Statements;
 pub use frame::{Frame, Holding, Limits};
-use frame::{Leaks, Statements};
+use leaks::Leaks;
 pub use prepare::{Job, Mode};
 pub use prepared::Prepared;
 pub use restore::restore;
@@ -165,7 +167,7 @@ impl<'a> Applier<'a> {
     async fn keep_statements_for(&mut self, jobs: &[Job]) -> Result<(), Failure> {
         let may_drop = |job: &Job| {
             job.script()
-                .map_or(true, |script| prepared::may_drop(script.text()))
+                .map_or(true, |script| leaks::may_drop(script.text()))
         };
         match jobs.first() {
             Some(first) if !jobs.iter().any(may_drop) => {
@@ -179,7 +181,7 @@ impl<'a> Applier<'a> {
     fn keeps_statements_as_they_are(&self, job: &Job, left: usize) -> bool {
         let drops = job
             .script()
-            .is_ok_and(|script| prepared::may_drop(script.text()));
+            .is_ok_and(|script| leaks::may_drop(script.text()));
         if drops {
             self.frame.prepared.is_empty()
         } else {
@@ -191,7 +193,7 @@ impl<'a> Applier<'a> {
     /// may take it away.
     async fn keep_statements(&mut self, job: &Job, left: usize) -> Result<(), Failure> {
         let own_session = self.frame.holding == Holding::Session;
-        if matches!(job.mode, Mode::Pieces(_)) || prepared::may_drop(job.script()?.text()) {
+        if matches!(job.mode, Mode::Pieces(_)) || leaks::may_drop(job.script()?.text()) {
             if !self.frame.prepared.is_empty() {
                 self.frame.prepared = Prepared::default();
                 // The file may have statements of the same names.

@@ -23,7 +23,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    apply::{Failure, Frame, Job, Limits, Mode, SqlFailure, frame::Leaks},
+    apply::{Failure, Frame, Job, Limits, Mode, SqlFailure, leaks::Leaks},
     connect::Session,
     history,
     migration::TransactionMode,

@@ -53,16 +53,6 @@ fn name(index: usize) -> String {
     format!("schemagate_{}", index + 1)
 }
 
-/// Whether a file may take prepared statements away: its own text speaks of it. What a function that it calls does is not
-/// seen; the server then says that there is no such statement, and the migration is sent again without them.
-pub(super) fn may_drop(text: &str) -> bool {
-    ["deallocate", "discard", "prepare"].iter().any(|word| {
-        super::frame::positions(text, word.as_bytes())
-            .next()
-            .is_some()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,12 +80,5 @@ mod tests {
             Prepared::default().say(&row("3")),
             "INSERT INTO t VALUES (3)"
         );
-    }
-
-    #[test]
-    fn files_that_may_drop_them() {
-        assert!(may_drop("DO $$ BEGIN EXECUTE 'Deallocate All'; END $$"));
-        assert!(may_drop("DISCARD TEMP"));
-        assert!(!may_drop("CREATE TABLE cards (id int)"));
     }
 }

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::{
     Applier, Event, Failure, Mode, SqlFailure,
-    frame::{ALREADY_APPLIED, Leaks, SAVEPOINT, Statements},
+    frame::{ALREADY_APPLIED, SAVEPOINT, Statements},
+    leaks::Leaks,
     prepare::Job,
     sender::Sender,
     transactional::{SINCE_BEGIN, SendOrOwn, send_chunks},

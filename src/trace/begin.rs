@@ -9,7 +9,8 @@ use super::{
 use crate::{
     apply::{
         Limits,
-        frame::{Leaks, READABLE, RESETS, Statements, milliseconds, set},
+        frame::{READABLE, RESETS, Statements, milliseconds, set},
+        leaks::Leaks,
     },
     lock::Holder,
     migration::{Migration, quote_ident, quote_literal},

@@ -6,9 +6,10 @@ use super::{Piece, dirty, what_stays};
 use crate::{
     apply::{
         Applier, Event, Failure, Holding, Limits, SqlFailure,
-        frame::{Leaks, RESETS, SAVEPOINT, Statements, milliseconds, set},
+        frame::{RESETS, SAVEPOINT, Statements, milliseconds, set},
         holder::{Ended, HolderSession, within_reach},
         inspect::{self, Verdict},
+        leaks::Leaks,
         transactional::locate,
     },
     connect,
