@@ -47,6 +47,14 @@ use crate::{
 /// For fewer migrations, preparing what is said with each of them costs more than it saves.
 const WORTH_PREPARING: usize = 10;
 
+/// What is to be done about the statements that the session keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    AsIs,
+    Forget,
+    Prepare,
+}
+
 /// Which way the files lead.
 #[derive(Debug, Clone, Copy)]
 pub enum Direction<'a> {
@@ -127,11 +135,7 @@ impl<'a> Applier<'a> {
         }
         let mut ahead: Option<Posted> = None;
         let mut left = jobs;
-        while !left.is_empty() {
-            let count = left.len();
-            let Some((job, later)) = left.split_first_mut() else {
-                break;
-            };
+        while let Some((job, later)) = std::mem::take(&mut left).split_first_mut() {
             // What has been sent is waited for, whoever asks to stop.
             if ahead.is_none() {
                 self.check_stop()?;
@@ -141,7 +145,7 @@ impl<'a> Applier<'a> {
             let started = Instant::now();
             if ahead.is_none() {
                 job.load(self.source)?;
-                self.keep_statements(job, count).await?;
+                self.keep_statements(job, later.len() + 1).await?;
             }
             let watch = self.watch(&self.limits_of(migration));
             let own = &*job;
@@ -177,46 +181,48 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Whether [`Self::keep_statements`] has nothing to do before a migration is sent, of so many that are left.
-    fn keeps_statements_as_they_are(&self, job: &Job, left: usize) -> bool {
-        let drops = job
-            .script()
-            .is_ok_and(|script| leaks::may_drop(script.text()));
-        if drops {
-            self.frame.prepared.is_empty()
-        } else {
-            !self.frame.prepared.is_empty() || left < WORTH_PREPARING
-        }
+    /// What is to be done about the kept statements before a migration is sent, of so many that are left.
+    fn keeping(&self, job: &Job, left: usize) -> Result<Keeping, Failure> {
+        let drops = matches!(job.mode, Mode::Pieces(_)) || leaks::may_drop(job.script()?.text());
+        let worth = self.frame.holding == Holding::Session && left >= WORTH_PREPARING;
+        Ok(match (drops, self.frame.prepared.is_empty()) {
+            (true, false) => Keeping::Forget,
+            (false, true) if worth => Keeping::Prepare,
+            _ => Keeping::AsIs,
+        })
     }
 
     /// Has the session keep what is said with every migration, where enough are to come; or forget it before a file that
     /// may take it away.
     async fn keep_statements(&mut self, job: &Job, left: usize) -> Result<(), Failure> {
-        let own_session = self.frame.holding == Holding::Session;
-        if matches!(job.mode, Mode::Pieces(_)) || leaks::may_drop(job.script()?.text()) {
-            if !self.frame.prepared.is_empty() {
+        match self.keeping(job, left)? {
+            Keeping::AsIs => {}
+            Keeping::Forget => {
                 self.frame.prepared = Prepared::default();
                 // The file may have statements of the same names.
                 let _ = wire::execute(self.client(), "DEALLOCATE ALL").await;
             }
-        } else if own_session && left >= WORTH_PREPARING && self.frame.prepared.is_empty() {
-            let limits = self.limits_of(self.migration(job));
-            let mut templates = vec![self.frame.lock(&limits, None)];
-            templates.push(self.history_template(job));
-            templates.extend(self.record_templates(job, transactional::SINCE_MESSAGE));
-            let prepared = Prepared::of(&templates);
-            // Names are looked up as who will use them.
-            let role = self.frame.set_role();
-            let sql = format!("BEGIN;{}{}COMMIT", role.sql, prepared.prepare().sql);
-            match wire::execute(self.client(), &sql).await.error {
-                None => self.frame.prepared = prepared,
-                // Then each is said in full; what is wrong, if anything is, that will tell.
-                Some(_) => {
-                    let _ = wire::execute(self.client(), "ROLLBACK").await;
-                }
-            }
+            Keeping::Prepare => self.prepare_statements(job).await,
         }
         Ok(())
+    }
+
+    async fn prepare_statements(&mut self, job: &Job) {
+        let limits = self.limits_of(self.migration(job));
+        let mut templates = vec![self.frame.lock(&limits, None)];
+        templates.push(self.history_template(job));
+        templates.extend(self.record_templates(job, transactional::SINCE_MESSAGE));
+        let prepared = Prepared::of(&templates);
+        // Names are looked up as who will use them.
+        let role = self.frame.set_role();
+        let sql = format!("BEGIN;{}{}COMMIT", role.sql, prepared.prepare().sql);
+        match wire::execute(self.client(), &sql).await.error {
+            None => self.frame.prepared = prepared,
+            // Then each is said in full; what is wrong, if anything is, that will tell.
+            Some(_) => {
+                let _ = wire::execute(self.client(), "ROLLBACK").await;
+            }
+        }
     }
 
     fn check_stop(&self) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use super::{
-    Applier, Direction, Event, Failure, Leaks, Mode, Prepared, SqlFailure,
+    Applier, Direction, Event, Failure, Keeping, Leaks, Mode, Prepared, SqlFailure,
     frame::{ALREADY_APPLIED, LOCK_NOT_HELD, MOVED_ON, SAVEPOINT, SENT_AHEAD, Statements},
     prepare::Job,
     sender::{MESSAGE_BYTES, Piece, Posted, SendError, Sender},
@@ -102,7 +102,8 @@ impl Applier<'_> {
         }
         // What cannot be read is told in its turn.
         next.load(self.source).ok()?;
-        if !next.is_one_message() || !self.keeps_statements_as_they_are(next, left) {
+        let keeping = self.keeping(next, left).ok()?;
+        if !next.is_one_message() || keeping != Keeping::AsIs {
             return None;
         }
         let posted = self.post_each(next, Some(job)).await.ok()?;
