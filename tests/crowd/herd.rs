@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 100;
 const SLOW: usize = 15;
 
 /// How long everybody waits for the slow migration once all of them do.
-const QUEUED: Duration = Duration::from_secs(8);
+const QUEUED: Duration = Duration::from_secs(16);
 
 /// The longest pause between two looks (design: 100 ms doubling to 5 s).
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -98,7 +98,8 @@ pub(crate) struct Sample {
     connections: usize,
     /// Seconds since the oldest one began that neither holds the lock nor looks on for the one that does.
     oldest_waiter: f64,
-    /// Connections that idle with a snapshot, which would hold back a concurrent build.
+    /// Connections that idle with a snapshot, which would hold back a concurrent build. The view reads the two one after the
+    /// other, so a session that wakes up in between looks like one for a moment.
     idle_snapshots: usize,
 }
 
@@ -108,10 +109,20 @@ pub(crate) fn recorded<T>(database: &Database<'_>, work: impl FnOnce() -> T) -> 
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let recorder = scope.spawn(|| record(&session, &database.name, &done));
+        let ends = Ends(&done);
         let outcome = work();
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         (outcome, recorder.join().expect("the recorder"))
     })
+}
+
+/// Ends the recorder, also when the work panics: the scope waits for it before it lets the panic on.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn record(session: &Session, database: &str, done: &AtomicBool) -> Vec<Sample> {
@@ -120,7 +131,8 @@ fn record(session: &Session, database: &str, done: &AtomicBool) -> Vec<Sample> {
                 FILTER (WHERE NOT EXISTS (SELECT FROM pg_locks l
                         WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted)
                     AND query NOT LIKE '/* schemagate looks on */%'), 0)::float8,
-                count(*) FILTER (WHERE state <> 'active' AND backend_xmin IS NOT NULL)
+                count(*) FILTER (WHERE state <> 'active' AND backend_xmin IS NOT NULL
+                    AND state_change < clock_timestamp() - interval '1 s')
          FROM pg_stat_activity a WHERE datname = '{database}' AND usename LIKE '%\\_app'"
     );
     let began = Instant::now();
@@ -185,8 +197,7 @@ fn a_thousand_migrate_through_a_hundred_connections() {
     let ((pods, queued, opened), samples) = recorded(&database, || {
         let mut pods = Pods::start(PODS, || call.command());
         let waits = "lock is held elsewhere";
-        let all = || pods.that_say(waits) >= PODS - 1;
-        assert!(becomes_true_within(Duration::from_mins(3), all), "all wait");
+        assert_grows_to(PODS - 1, || pods.that_say(waits));
         let queued = began.elapsed();
         thread::sleep(QUEUED);
         let opened = began.elapsed();
@@ -239,16 +250,10 @@ fn two_hundred_sidecars_migrate_and_two_hundred_wait_for_the_schema() {
     let ((sidecars, waiters, queued, opened, ready), samples) = recorded(&database, || {
         let sidecars: Vec<_> = (0..SIDECARS).map(|_| Sidecar::start(&sidecar)).collect();
         let mut waiters = Pods::start(WAITERS, || wait.command());
-        let waiting = || {
-            waiters.that_say("waiting for the schema") == WAITERS
-                && sidecars
-                    .iter()
-                    .all(|sidecar| ["waiting_for_lock", "migrating"].contains(&&*sidecar.state()))
-        };
-        assert!(
-            becomes_true_within(Duration::from_mins(2), waiting),
-            "all wait"
-        );
+        assert_grows_to(WAITERS, || waiters.that_say("waiting for the schema"));
+        let waits =
+            |sidecar: &&Sidecar| ["waiting_for_lock", "migrating"].contains(&&*sidecar.state());
+        assert_grows_to(SIDECARS, || sidecars.iter().filter(waits).count());
         let queued = began.elapsed();
         thread::sleep(QUEUED);
         let opened = began.elapsed();
@@ -284,16 +289,26 @@ fn two_hundred_sidecars_migrate_and_two_hundred_wait_for_the_schema() {
     }
 }
 
-/// Like `eventually!`, with a limit for a thousand processes on two processors, which the question must not keep busy.
-fn becomes_true_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
-    while Instant::now() < end {
-        if holds() {
-            return true;
+/// How long the number of those who wait may stand still.
+const STANDSTILL: Duration = Duration::from_mins(1);
+
+/// Like `eventually!` for the number of those who wait: how long the last of a thousand processes takes on two processors is the
+/// machine's affair, but they must get on. The question must not keep the processors busy either.
+#[track_caller]
+fn assert_grows_to(goal: usize, mut waiting: impl FnMut() -> usize) {
+    let mut most = 0;
+    let mut grown = Instant::now();
+    while most < goal {
+        let now = waiting();
+        if now > most {
+            (most, grown) = (now, Instant::now());
         }
+        assert!(
+            grown.elapsed() < STANDSTILL,
+            "{most} of {goal} wait, and no more since {STANDSTILL:?}"
+        );
         thread::sleep(Duration::from_millis(250));
     }
-    false
 }
 
 /// Two herds at once would measure each other.

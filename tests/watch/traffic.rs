@@ -149,6 +149,8 @@ fn beside_a_peer(server: &Server) -> Seen {
     let folder = Folder::classic(&[("0001_more", 1_700_000_000_000, ALTER)]);
     let url = database.url();
     thread::scope(|scope| {
+        // Ends here also when the test fails: the peer would wait for it for ever, and the scope for the peer.
+        let reader = reader;
         let peer = scope.spawn(|| Drizzle::Classic.migrate(folder.as_ref(), &url));
         eventually!(waits_for_its_lock(&database), "the ALTER waits");
         thread::sleep(READER);
