@@ -43,6 +43,15 @@ enum Encryption {
     Always,
 }
 
+/// How far the tries at one address came.
+#[derive(Debug, Default)]
+struct Reached {
+    /// Something has taken the connection.
+    opened: Cell<bool>,
+    /// The last one went on without TLS.
+    plain: Cell<bool>,
+}
+
 /// Every host, until one gives a session with the wanted role.
 pub(super) async fn attempt(target: &Arc<Target>) -> Result<Session, Error> {
     if target.session == SessionAttrs::PreferStandby {
@@ -91,13 +100,9 @@ async fn every_address(
     for address in addresses {
         let way = Way::new(target, endpoint, address);
         let peer = way.peer.clone();
-        match limited(
-            target.connect_timeout,
-            &peer,
-            one_address(&way, endpoint, wanted),
-        )
-        .await
-        {
+        let reached = Reached::default();
+        let trying = one_address(&way, endpoint, wanted, &reached);
+        match limited(target.connect_timeout, &peer, &reached.opened, trying).await {
             Ok(session) => return Ok(session),
             Err(error) => {
                 // Another address of the same name is the same server in another role.
@@ -118,7 +123,7 @@ fn is_refusal(error: &Error) -> bool {
 
 async fn look_up(target: &Target, endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
     let host = endpoint.to_string();
-    limited(target.connect_timeout, &host, async {
+    limited(target.connect_timeout, &host, &Cell::new(false), async {
         if let Some(addresses) = target.ahead.addresses(endpoint).await {
             return Ok(addresses);
         }
@@ -135,6 +140,7 @@ async fn look_up(target: &Target, endpoint: &Endpoint) -> Result<Vec<Address>, E
 async fn limited<T>(
     limit: Option<Duration>,
     peer: &str,
+    opened: &Cell<bool>,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let Some(limit) = limit else {
@@ -144,6 +150,7 @@ async fn limited<T>(
         Err(Error::Timeout {
             peer: peer.to_owned(),
             limit,
+            opened: opened.get(),
         })
     })
 }
@@ -153,20 +160,20 @@ async fn one_address(
     way: &Way,
     endpoint: &Endpoint,
     wanted: SessionAttrs,
+    reached: &Reached,
 ) -> Result<Session, Error> {
     let (first, second) = tries(way.target.tls.mode, &way.address);
-    let plain = Cell::new(false);
-    let error = match one_try(way, endpoint, first, wanted, &plain).await {
+    let error = match one_try(way, endpoint, first, wanted, reached).await {
         Err(error) => error,
         session => return session,
     };
     // A server that did not offer TLS was tried without it already.
-    let other = second.filter(|second| *second != Encryption::Never || !plain.get());
+    let other = second.filter(|second| *second != Encryption::Never || !reached.plain.get());
     match other {
         // libpq tries the other way after any refusal. A wrong password stays wrong, and counting it twice could lock
         // the role, so it is done here only where the way can be the reason.
         Some(other) if error.is_refusal_of_this_way() => {
-            one_try(way, endpoint, other, wanted, &plain)
+            one_try(way, endpoint, other, wanted, reached)
                 .await
                 .map_err(|second| Error::several(vec![error, second]))
         }
@@ -189,10 +196,12 @@ async fn one_try(
     endpoint: &Endpoint,
     encryption: Encryption,
     wanted: SessionAttrs,
-    plain: &Cell<bool>,
+    reached: &Reached,
 ) -> Result<Session, Error> {
-    let (transport, tls) = transport(way, encryption).await?;
-    plain.set(tls.is_none());
+    let opened = open(way).await?;
+    reached.opened.set(true);
+    let (transport, tls) = secure(way, opened, encryption).await?;
+    reached.plain.set(tls.is_none());
     let target = &way.target;
     let password = password(target, endpoint);
     let config = config(target, password.as_ref());
@@ -218,16 +227,20 @@ async fn one_try(
     }
 }
 
-async fn transport(way: &Way, encryption: Encryption) -> Result<(Transport, Option<Tls>), Error> {
+async fn open(way: &Way) -> Result<Transport, Error> {
+    if let Some(opened) = way.target.ahead.socket(&way.address) {
+        return Ok(opened);
+    }
+    let opened = way.address.open(&way.target.socket).await;
+    opened.map_err(|source| Error::io(&way.peer, source))
+}
+
+async fn secure(
+    way: &Way,
+    opened: Transport,
+    encryption: Encryption,
+) -> Result<(Transport, Option<Tls>), Error> {
     let peer = &way.peer;
-    let opened = match way.target.ahead.socket(&way.address) {
-        Some(opened) => opened,
-        None => way
-            .address
-            .open(&way.target.socket)
-            .await
-            .map_err(|source| Error::io(peer, source))?,
-    };
     match (opened, encryption) {
         (Transport::Tcp(stream), Encryption::IfOffered | Encryption::Always) => {
             match tls::negotiate(stream, &way.target.tls, &way.host, peer).await? {
@@ -248,9 +261,9 @@ pub(super) async fn transport_for_cancel(way: &Way) -> Result<Transport, Error> 
         Some(_) => Encryption::Always,
         None => Encryption::Never,
     };
-    transport(way, encryption)
-        .await
-        .map(|(transport, _)| transport)
+    let opened = open(way).await?;
+    let (transport, _) = secure(way, opened, encryption).await?;
+    Ok(transport)
 }
 
 fn config(target: &Target, password: Option<&Secret>) -> Config {

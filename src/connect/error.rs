@@ -44,6 +44,8 @@ pub enum Error {
         peer: String,
         /// That time.
         limit: Duration,
+        /// Something there is known to have taken the connection.
+        opened: bool,
     },
     /// There was a session, and the first question had no answer in time.
     NoAnswer {
@@ -198,8 +200,12 @@ impl Error {
             Self::Lookup { .. } => {
                 "check the host's name; in Kubernetes, the Service's name and namespace"
             }
-            Self::Timeout { .. } => {
+            Self::Timeout { opened: false, .. } => {
                 "nothing answers there: check address and port, network policies and firewalls"
+            }
+            Self::Timeout { opened: true, .. } => {
+                "something takes connections there and does not answer: see whether it is a PostgreSQL server, whether it is \
+                 overloaded, and behind a pooler whether the server is up"
             }
             Self::NoAnswer { .. } => {
                 "see whether the server behind the pooler is up, whether the pool has a free connection, and whether a \
@@ -307,7 +313,14 @@ impl fmt::Display for Error {
                 write!(f, "{peer}: the server closed the connection")
             }
             Self::Io { peer, source } => write!(f, "{peer}: {}", chain(source)),
-            Self::Timeout { peer, limit } => write!(f, "{peer}: no session within {limit:?}"),
+            Self::Timeout {
+                peer,
+                limit,
+                opened,
+            } => {
+                let but = if *opened { "connected, but " } else { "" };
+                write!(f, "{peer}: {but}no session within {limit:?}")
+            }
             Self::NoAnswer { peer } => {
                 write!(f, "{peer}: connected, and the first query had no answer")
             }
