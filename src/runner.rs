@@ -29,8 +29,8 @@ pub use facts::{candidate, facts_for};
 pub use fingerprint::note_fingerprint;
 use look::{First, first_look};
 pub use look::{
-    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
-    release, stopped,
+    Looked, failures, history_table, holder, look, look_and_go, needs_writing, plan_of,
+    plan_of_rows, release, stopped,
 };
 pub use queue::Queue;
 pub use repair::{Decided, decide};
@@ -155,6 +155,8 @@ pub struct Runner<'a> {
     noted: Vec<usize>,
     pause: Backoff,
     queue: Queue,
+    /// The keys of the lock that was elsewhere at the last look.
+    awaited: Option<LockKeys>,
     stall: Stall,
 }
 
@@ -162,6 +164,7 @@ pub struct Runner<'a> {
 enum Step {
     Finished(Plan),
     LockElsewhere {
+        keys: LockKeys,
         holder: Option<Holder>,
         rows: usize,
     },
@@ -202,6 +205,7 @@ pub async fn run(
         noted: Vec::new(),
         pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(30)),
         queue: Queue::new(),
+        awaited: None,
         stall: Stall::default(),
     };
     // How much was done when the first request went out: a statement that ended well was not cancelled.
@@ -256,7 +260,8 @@ impl Runner<'_> {
                         waited: self.waited,
                     });
                 }
-                Ok(Step::LockElsewhere { holder, rows }) => {
+                Ok(Step::LockElsewhere { keys, holder, rows }) => {
+                    self.awaited = Some(keys);
                     self.wait_for_lock(holder, rows).await?;
                 }
                 Ok(Step::NeedsPrimary) => self
@@ -279,11 +284,23 @@ impl Runner<'_> {
 
     /// From connecting to closing the connection.
     async fn attempt(&mut self) -> Result<Step, Error> {
-        let (session, looked) = self.connect().await?;
+        self.queue.looks();
+        let awaited = self.awaited.take();
+        let (session, looked) = self.connect(awaited).await?;
         let outcome = match looked {
             First::Current(plan) => {
                 (self.on_event)(Event::Planned(&plan));
                 Ok(Step::Finished(plan))
+            }
+            First::Elsewhere {
+                plan,
+                holder,
+                rows,
+                keys,
+            } => {
+                (self.on_event)(Event::Planned(&plan));
+                let holder = Some(holder);
+                Ok(Step::LockElsewhere { keys, holder, rows })
             }
             First::Looked(Ok(snapshot)) => self.work(&session, *snapshot).await,
             First::Looked(Err(error)) => Err(Error::History(error)),
@@ -297,12 +314,13 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn connect(&mut self) -> Result<(Session, First), Error> {
+    async fn connect(&mut self, awaited: Option<LockKeys>) -> Result<(Session, First), Error> {
         // After a lost connection the fate of what was under way is to be told, and what was applied is undone or put right
         // only after the whole look.
         let whole = matches!(self.params.task, Task::Down(_) | Task::Repair(_));
         let glance = Some(self.source).filter(|_| self.under_way.is_none() && !whole);
-        let connected = first_look(self.params, &self.params.wait, glance, self.on_event).await;
+        let wait = &self.params.wait;
+        let connected = first_look(self.params, wait, glance, awaited, self.on_event).await;
         connected.map_err(|error| match &self.under_way {
             Some(migration) => Error::Lost(format!(
                 "{} ({}) was under way: {error}",
@@ -371,8 +389,9 @@ impl Runner<'_> {
         match outcome {
             Ok(plan) => Ok(Step::Finished(plan)),
             Err(Error::Apply(Failure::LockHeld)) => {
-                let holder = holder(session, keys).await?;
-                Ok(Step::LockElsewhere { holder, rows })
+                let holder = holder(session, keys).await.map_err(of_own)?;
+                let keys = *keys;
+                Ok(Step::LockElsewhere { keys, holder, rows })
             }
             Err(Error::Apply(Failure::AlreadyApplied)) => Ok(Step::Again { rows }),
             Err(error) => Err(error),
@@ -437,8 +456,9 @@ impl Runner<'_> {
             (self.on_event)(Event::LockTaken { key: main });
             return Ok(None);
         }
-        let holder = holder(session, &frame.keys).await?;
-        Ok(Some(Step::LockElsewhere { holder, rows }))
+        let keys = frame.keys;
+        let holder = holder(session, &keys).await.map_err(of_own)?;
+        Ok(Some(Step::LockElsewhere { keys, holder, rows }))
     }
 }
 
@@ -448,12 +468,6 @@ pub fn lock_keys(params: &Params, database: &str) -> LockKeys {
         || LockKeys::derive(database, &params.history.table),
         LockKeys::with_main,
     )
-}
-
-async fn holder(session: &Session, keys: &LockKeys) -> Result<Option<Holder>, Error> {
-    let mut reply = wire::query(session.client(), &Holder::select_sql(keys)).await;
-    let rows = reply.rows(0).map_err(of_own)?;
-    Ok(rows.first().and_then(Holder::from_row))
 }
 
 fn of_own(error: tokio_postgres::Error) -> Error {

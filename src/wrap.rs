@@ -149,6 +149,7 @@ impl Wrapper<'_> {
     async fn win(&mut self) -> Result<Won, runner::Error> {
         let params = self.params;
         loop {
+            self.queue.looks();
             let mut connecting = |event: connect::Event<'_>| (self.on_event)(Event::Connect(event));
             let (session, taken) = connect::until(
                 &params.connect,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The rows of the history, oldest first, with the table's shape. `None` where it takes the whole look to say what is
-/// there: no table, no row, another table, an error.
+/// there: no table, another table, an error.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub async fn glance(
             Err(_) => return Ok(None),
         }
     }
-    let Some(columns) = columns.filter(|_| whole && !rows.is_empty()) else {
+    let Some(columns) = columns.filter(|_| whole) else {
         return Ok(None);
     };
     let named = columns.iter().any(|column| column.name() == "name");

@@ -4,20 +4,30 @@ use std::collections::HashMap;
 
 use super::{Error, Event, Interrupted, Params};
 use crate::{
-    connect::{self, Session, Wait},
+    connect::{self, Class, Session, Wait},
     formats::{self, Format, Shape},
     history::{self, Journal, Snapshot},
+    lock::{Holder, LockKeys},
     migration::{Applied, TableName},
     plan::{self, Plan, Policy},
     source::Source,
     sql::risk::Release,
     stop::{Guarded, Stop},
+    wire,
 };
 
 /// What the first look has shown.
 pub(super) enum First {
     /// The rows alone tell that nothing is to be done.
     Current(Plan),
+    /// The lock that was waited for is still elsewhere.
+    Elsewhere {
+        /// What is still to be done, by whoever has the lock.
+        plan: Plan,
+        keys: LockKeys,
+        holder: Holder,
+        rows: usize,
+    },
     /// Everything, or why the history cannot be read.
     Looked(Result<Box<Snapshot>, history::Error>),
 }
@@ -39,11 +49,11 @@ pub async fn look_and_go(
     wait: &Wait,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Looked, Error> {
-    let (session, first) = first_look(params, wait, Some(source), on_event)
+    let (session, first) = first_look(params, wait, Some(source), None, on_event)
         .await
         .map_err(Error::Connect)?;
     let looked = match first {
-        First::Current(plan) => Ok(Looked {
+        First::Current(plan) | First::Elsewhere { plan, .. } => Ok(Looked {
             plan,
             failures: HashMap::new(),
         }),
@@ -102,20 +112,23 @@ pub async fn look(
     stop: &Stop,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Snapshot, Session), Error> {
-    let looking = first_look(params, &params.wait, None, on_event);
+    let looking = first_look(params, &params.wait, None, None, on_event);
     match stopped(stop, looking).await?.map_err(Error::Connect)? {
         (session, First::Looked(snapshot)) => Ok((*snapshot.map_err(Error::History)?, session)),
-        (_, First::Current(_)) => Err(Error::Inconsistent),
+        (_, First::Current(_) | First::Elsewhere { .. }) => Err(Error::Inconsistent),
     }
 }
 
 /// Waits for the database until it has answered the first look: behind a pooler a session alone says nothing.
 ///
-/// With a source the rows are glanced at first; if they show that nothing is to be done, that was all.
+/// With a source the rows are glanced at first; if they show that nothing is to be done, that was all. For who waits for a
+/// lock it is all as well if somebody still has it: a whole look, and trying the lock, cost the server twice as much, and
+/// very many may be waiting.
 pub(super) async fn first_look(
     params: &Params,
     wait: &Wait,
     source: Option<&Source>,
+    awaited: Option<LockKeys>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Session, First), connect::Error> {
     let Params {
@@ -128,9 +141,24 @@ pub(super) async fn first_look(
     connect::until(connect, wait, &mut on_event, async |session| {
         if let Some(source) = source
             && let Some((shape, rows)) = history::glance(session.client(), history).await?
-            && let Some(plan) = current(source, shape, rows, policy)
         {
-            return Ok(First::Current(plan));
+            let known = rows.len();
+            match glanced(source, shape, rows, policy) {
+                Some(plan) if plan.run.is_empty() && known > 0 => return Ok(First::Current(plan)),
+                Some(plan) => {
+                    if let Some(keys) = awaited
+                        && let Some(holder) = seen_holder(session, &keys).await?
+                    {
+                        return Ok(First::Elsewhere {
+                            plan,
+                            keys,
+                            holder,
+                            rows: known,
+                        });
+                    }
+                }
+                None => {}
+            }
         }
         let looked = Snapshot::first(session.client(), history).await?;
         Ok(First::Looked(looked.map(Box::new)))
@@ -138,11 +166,32 @@ pub(super) async fn first_look(
     .await
 }
 
-/// The plan, if these rows mean that nothing is to be run and nothing is wrong.
-fn current(source: &Source, shape: Shape, rows: Vec<Applied>, policy: &Policy) -> Option<Plan> {
+/// The plan, if these rows mean that nothing is wrong.
+fn glanced(source: &Source, shape: Shape, rows: Vec<Applied>, policy: &Policy) -> Option<Plan> {
     let plan = plan_of_rows(source, Some(shape), rows, policy).ok()?;
-    let done = plan.run.is_empty() && plan.conflicts.is_empty();
-    (done && !formats::needs_upgrade(source.format, shape)).then_some(plan)
+    let well = plan.conflicts.is_empty() && !formats::needs_upgrade(source.format, shape);
+    well.then_some(plan)
+}
+
+/// Who holds the lock; nobody where the server does not say so.
+async fn seen_holder(
+    session: &Session,
+    keys: &LockKeys,
+) -> Result<Option<Holder>, tokio_postgres::Error> {
+    match holder(session, keys).await {
+        Err(error) if connect::classify(&error) == Class::Statement => Ok(None),
+        seen => seen,
+    }
+}
+
+/// Who holds the lock.
+pub async fn holder(
+    session: &Session,
+    keys: &LockKeys,
+) -> Result<Option<Holder>, tokio_postgres::Error> {
+    let mut reply = wire::query(session.client(), &Holder::select_sql(keys)).await;
+    let rows = reply.rows(0)?;
+    Ok(rows.first().and_then(Holder::from_row))
 }
 
 /// Waits for work that has nothing to cancel: a signal or the deadline drops it.

@@ -8,10 +8,20 @@ use crate::{
     lock::{Holder, Patience},
 };
 
+/// The longest pause between two looks (`Backoff::connecting`).
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A pause is at least so many times as long as the look before it. Where looks take long it is because of all who look: a
+/// thousand that pause for half of the longest pause on average keep two processors of a server busy with new sessions alone,
+/// and the slower the server, the more of them are under way at once.
+const PAUSES_PER_LOOK: u32 = 4;
+
 /// A place in the queue: how often it was looked, and since when nothing has moved.
 #[derive(Debug)]
 pub struct Queue {
     backoff: Backoff,
+    /// When the look began that is under way.
+    looking: Option<Instant>,
     patience: Option<Patience>,
 }
 
@@ -22,8 +32,14 @@ impl Queue {
     pub fn new() -> Self {
         Self {
             backoff: Backoff::connecting(),
+            looking: None,
             patience: None,
         }
+    }
+
+    /// A look begins.
+    pub fn looks(&mut self) {
+        self.looking = Some(Instant::now());
     }
 
     /// How long to pause after a look that has shown the lock elsewhere, with so many rows in the history.
@@ -53,7 +69,9 @@ impl Queue {
         if !patience.goes_on(holder.as_ref(), rows, now) {
             return Err(given_up(holder, patience.stuck_for(now), false));
         }
-        let next_in = self.backoff.next_delay().min(patience.left(now));
+        let looked = self.looking.take().map(|began| now.duration_since(began));
+        let next_in = paced(self.backoff.next_delay(), looked.unwrap_or_default());
+        let next_in = next_in.min(patience.left(now));
         on_event(Event::LockElsewhere {
             holder: holder.as_ref(),
             next_in,
@@ -62,8 +80,35 @@ impl Queue {
     }
 }
 
+/// The pause that was drawn, lengthened after a long look.
+fn paced(drawn: Duration, looked: Duration) -> Duration {
+    let least = looked.saturating_mul(PAUSES_PER_LOOK);
+    drawn.max(least.min(LONGEST_PAUSE))
+}
+
 impl Default for Queue {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_look_is_followed_by_a_long_pause() {
+        let ms = Duration::from_millis;
+        for (drawn, looked, pause) in [
+            (40, 5, 40),
+            (3, 15, 60),
+            (4000, 300, 4000),
+            (1000, 900, 3600),
+            (2000, 8000, 5000),
+            (5001, 8000, 5001),
+        ] {
+            assert_eq!(paced(ms(drawn), ms(looked)), ms(pause), "{drawn} {looked}");
+        }
+        assert_eq!(paced(ms(1), Duration::MAX), LONGEST_PAUSE);
     }
 }

@@ -219,6 +219,34 @@ fn a_waiter_keeps_no_connection() {
     waiter.wait().assert_code(0);
 }
 
+/// Very many may wait, and each look is a new session of a server that has work to do.
+#[test]
+fn a_waiter_asks_for_the_rows_and_the_holder_only() {
+    let server = Server::own_with("log_statement = all");
+    let database = server.database();
+    let folder = traced_sql();
+    let call = Schemagate::migrate(&database, &folder);
+    call.clone()
+        .env("SCHEMAGATE_TARGET", "0001")
+        .run()
+        .assert_code(0);
+    let _holder = hold_key(&database);
+    let before = server.log().len();
+    let looks = |waiter: &Running| waiter.stderr().matches("lock is held elsewhere").count();
+    let waiter = call.clone().env("SCHEMAGATE_LOCK_KEY", "123456789").spawn();
+    eventually!(looks(&waiter) >= 4, "it looks again and again");
+    let log = server.log()[before..].to_owned();
+    let tried = log.matches("pg_try_advisory_lock(").count();
+    assert_eq!(tried, 1, "the lock is tried when nobody has it\n{log}");
+    let whole = log.matches("pg_is_in_recovery()").count();
+    assert_eq!(whole, 1, "one whole look before it waits\n{log}");
+
+    // Under another key the work is done without it; the lock is still elsewhere then.
+    call.run().assert_code(0);
+    waiter.wait().assert_code(0);
+    assert_eq!(appliers(&database), "2");
+}
+
 #[test]
 fn nothing_pending_asks_for_no_lock() {
     let database = Server::debian().database();

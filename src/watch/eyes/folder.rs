@@ -10,14 +10,12 @@ use crate::{
     connect::{Class, Session, classify},
     formats::Shape,
     history::{self, Journal, Noted, Snapshot},
-    lock::Holder,
     migration::Applied,
     plan::Plan,
     progress::Seen,
     report::status::Status,
     runner::{self, Params},
     source::Source,
-    wire,
 };
 
 /// How much to ask for.
@@ -111,7 +109,7 @@ impl Look<'_> {
             return Ok(None);
         };
         let database = known.database.clone();
-        if plan.is_current() {
+        if plan.is_current() && !rows.is_empty() {
             known.fingerprint = fingerprint;
             // Ready without a further round trip; how long each took is asked for later.
             let nothing = (HashMap::new(), known.repaired);
@@ -217,15 +215,11 @@ impl Look<'_> {
 
     async fn holder(&self, database: &str) -> Result<Option<String>, tokio_postgres::Error> {
         let keys = runner::lock_keys(self.params, database);
-        let mut reply = wire::query(self.session.client(), &Holder::select_sql(&keys)).await;
-        let rows = match reply.rows(0) {
+        let holder = match runner::holder(self.session, &keys).await {
             Err(error) if classify(&error) != Class::Statement => return Err(error),
-            rows => rows.unwrap_or_default(),
+            seen => seen.unwrap_or_default(),
         };
-        Ok(rows
-            .first()
-            .and_then(Holder::from_row)
-            .map(|holder| holder.to_string()))
+        Ok(holder.map(|holder| holder.to_string()))
     }
 }
 
