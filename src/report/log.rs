@@ -18,9 +18,18 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
         // What is worth telling follows by itself.
         Event::Planned(_) => {}
         Event::Connect(event) => connecting(event),
-        Event::LockElsewhere { holder, next_in } => {
+        Event::LockElsewhere {
+            holder,
+            next_in,
+            told,
+        } => {
             let holder = holder.map_or_else(|| "unknown".to_owned(), Holder::to_string);
-            info!(%holder, next_look_ms = millis(*next_in), "lock is held elsewhere");
+            let next_look_ms = millis(*next_in);
+            if *told {
+                debug!(%holder, next_look_ms, "lock is still held elsewhere");
+            } else {
+                info!(%holder, next_look_ms, "lock is held elsewhere");
+            }
         }
         Event::LockTaken { key } => debug!(key, "lock taken"),
         Event::RunStarted {
@@ -71,7 +80,6 @@ pub fn event(event: &Event<'_>, slow: Option<Duration>) {
     }
 }
 
-/// How far a long statement is. Without a bar a line now and then has to do.
 fn why_again(failure: &SqlFailure) -> &'static str {
     match failure.code.as_str() {
         _ if failure.is_exhaustion() => {
@@ -83,6 +91,7 @@ fn why_again(failure: &SqlFailure) -> &'static str {
     }
 }
 
+/// How far a long statement is. Without a bar a line now and then has to do.
 fn watching(version: &str, sight: &Sight) {
     if !sight.is_line {
         return;

@@ -20,6 +20,8 @@ pub enum Event<'a> {
         holder: Option<&'a Holder>,
         /// When the next look comes.
         next_in: Duration,
+        /// The same was told a moment ago.
+        told: bool,
     },
     /// The lock is ours.
     LockTaken {

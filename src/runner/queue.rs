@@ -16,6 +16,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// and the slower the server, the more of them are under way at once.
 const PAUSES_PER_LOOK: u32 = 4;
 
+/// How long a line about the same holder stands for itself: very many may wait, and each of them writes a log.
+const TOLD_FOR: Duration = Duration::from_secs(30);
+
 /// A place in the queue: how often it was looked, and since when nothing has moved.
 #[derive(Debug)]
 pub struct Queue {
@@ -23,6 +26,8 @@ pub struct Queue {
     /// When the look began that is under way.
     looking: Option<Instant>,
     patience: Option<Patience>,
+    /// The holder that was told last, and when.
+    told: Option<(Option<String>, Instant)>,
 }
 
 // === impl Queue ===
@@ -34,6 +39,7 @@ impl Queue {
             backoff: Backoff::connecting(),
             looking: None,
             patience: None,
+            told: None,
         }
     }
 
@@ -75,8 +81,22 @@ impl Queue {
         on_event(Event::LockElsewhere {
             holder: holder.as_ref(),
             next_in,
+            told: self.is_told(holder.as_ref(), now),
         });
         Ok(next_in)
+    }
+
+    /// Whether a line has said the same a short while ago; else one says it now.
+    fn is_told(&mut self, holder: Option<&Holder>, now: Instant) -> bool {
+        let holder = holder.map(Holder::to_string);
+        let is_told = self
+            .told
+            .as_ref()
+            .is_some_and(|(before, at)| *before == holder && now.duration_since(*at) < TOLD_FOR);
+        if !is_told {
+            self.told = Some((holder, now));
+        }
+        is_told
     }
 }
 
@@ -110,5 +130,29 @@ mod tests {
             assert_eq!(paced(ms(drawn), ms(looked)), ms(pause), "{drawn} {looked}");
         }
         assert_eq!(paced(ms(1), Duration::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn the_same_holder_is_told_now_and_then() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut row = vec![None; 9];
+        row[0] = Some("42".to_owned());
+        let one = Holder::from_row(&row);
+        row[0] = Some("43".to_owned());
+        let other = Holder::from_row(&row);
+        let mut queue = Queue::new();
+        for (holder, seconds, told) in [
+            (&one, 0, false),
+            (&one, 1, true),
+            (&one, 29, true),
+            (&one, 31, false),
+            (&other, 32, false),
+            (&None, 33, false),
+            (&None, 34, true),
+        ] {
+            let said = queue.is_told(holder.as_ref(), at(seconds));
+            assert_eq!(said, told, "after {seconds} s");
+        }
     }
 }

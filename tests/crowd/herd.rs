@@ -192,7 +192,10 @@ fn a_thousand_migrate_through_a_hundred_connections() {
     let database = server.database();
     let role = role(&database);
     let folder = thirty(UNTIL_THE_GATE_OPENS);
-    let call = Schemagate::migrate(&database, &folder).url(&database.url_as(&role));
+    let call = Schemagate::migrate(&database, &folder)
+        .url(&database.url_as(&role))
+        // It tells every pause.
+        .env("SCHEMAGATE_LOG", "debug");
     let began = Instant::now();
     let ((pods, queued, opened), samples) = recorded(&database, || {
         let mut pods = Pods::start(PODS, || call.command());

@@ -232,8 +232,12 @@ fn a_waiter_asks_for_the_rows_and_the_holder_only() {
         .assert_code(0);
     let _holder = hold_key(&database);
     let before = server.log().len();
-    let looks = |waiter: &Running| waiter.stderr().matches("lock is held elsewhere").count();
-    let waiter = call.clone().env("SCHEMAGATE_LOCK_KEY", "123456789").spawn();
+    let looks = |waiter: &Running| waiter.stderr().matches("held elsewhere").count();
+    let waiter = call
+        .clone()
+        .env("SCHEMAGATE_LOG", "debug")
+        .env("SCHEMAGATE_LOCK_KEY", "123456789")
+        .spawn();
     eventually!(looks(&waiter) >= 4, "it looks again and again");
     let log = server.log()[before..].to_owned();
     let tried = log.matches("pg_try_advisory_lock(").count();

@@ -347,9 +347,10 @@ fn the_wait_for_the_lock_is_measured() {
         let folder = Folder::sql(&[("0001_a.sql", "SELECT pg_sleep(3);")]);
         let running = pushing(Schemagate::migrate(&database, folder), &gateway.url(""))
             .url(&url)
+            .env("SCHEMAGATE_LOG", "debug")
             .env("SCHEMAGATE_LOCK_KEY", "4712")
             .spawn();
-        let looks = || running.stderr().matches("lock is held elsewhere").count();
+        let looks = || running.stderr().matches("held elsewhere").count();
         eventually!(looks() >= 3, "it waits for the lock");
         holder.query("SELECT pg_advisory_unlock(4712)");
         let outcome = running.wait();
