@@ -44,6 +44,13 @@ pub(crate) fn thirty(slow: &str) -> Folder {
     folder
 }
 
+/// For a thousand processes that start on two processors; the first ones wait for the last.
+const PATIENCE: &str = "30m";
+
+fn patient(url: &str) -> String {
+    format!("{url}?connect_timeout=60")
+}
+
 const UNTIL_THE_GATE_OPENS: &str = "DO $$ BEGIN
     WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.05); END LOOP;
 END $$;";
@@ -193,7 +200,8 @@ fn a_thousand_migrate_through_a_hundred_connections() {
     let role = role(&database);
     let folder = thirty(UNTIL_THE_GATE_OPENS);
     let call = Schemagate::migrate(&database, &folder)
-        .url(&database.url_as(&role))
+        .url(&patient(&database.url_as(&role)))
+        .env("SCHEMAGATE_WAIT_TIMEOUT", PATIENCE)
         // It tells every pause.
         .env("SCHEMAGATE_LOG", "debug");
     let began = Instant::now();
@@ -240,14 +248,16 @@ fn two_hundred_sidecars_migrate_and_two_hundred_wait_for_the_schema() {
     let database = server.database();
     let role = role(&database);
     let folder = thirty(UNTIL_THE_GATE_OPENS);
-    let url = database.url_as(&role);
+    let url = patient(&database.url_as(&role));
     // The schedule of the contract, not that of the other tests.
     let sidecar = Schemagate::new(&["sidecar"])
         .url(&url)
         .folder(&folder)
+        .env("SCHEMAGATE_WAIT_TIMEOUT", PATIENCE)
         .env("SCHEMAGATE_AUTO_MIGRATE", "true");
     let wait = Schemagate::new(&["wait", "--for", "schema"])
         .url(&url)
+        .env("SCHEMAGATE_WAIT_TIMEOUT", PATIENCE)
         .folder(&folder);
     let began = Instant::now();
     let ((sidecars, waiters, queued, opened, ready), samples) = recorded(&database, || {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::engine::{ask, docker, new_dir, new_name, said};
+use crate::engine::{ask, docker, limited, new_dir, new_name, said, text};
 use crate::harness::process::must;
 
 /// How the image is meant to be run: nothing may be written, nothing is permitted.
@@ -157,7 +157,9 @@ impl Container {
 
     /// Waits for its end.
     pub(crate) fn end(self) -> Ended {
-        let code = ask(&["wait", &self.name]).parse().expect("an exit code");
+        // One that should have ended and serves instead would be waited for for ever.
+        let code = text(&must(&mut limited(&["wait", &self.name])).stdout);
+        let code = code.trim_end().parse().expect("an exit code");
         let message = self.message.as_ref().map(fs::read_to_string);
         Ended {
             code,

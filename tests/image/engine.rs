@@ -73,6 +73,13 @@ pub(crate) fn docker(args: &[&str]) -> Command {
     command
 }
 
+/// The same, ended after three minutes.
+pub(crate) fn limited(args: &[&str]) -> Command {
+    let mut command = program("timeout");
+    command.args(["180", "docker"]).args(args);
+    command
+}
+
 /// What a call that must succeed printed, without the line break at its end.
 #[track_caller]
 pub(crate) fn ask(args: &[&str]) -> String {

@@ -18,12 +18,20 @@ fn on_a_terminal(
         folder.as_ref().display(),
         env!("CARGO_BIN_EXE_schemagate"),
     );
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &call, "/dev/null"])
+    let output = Command::new("timeout")
+        .args([
+            "180",
+            "script",
+            "--quiet",
+            "--return",
+            "--command",
+            &call,
+            "/dev/null",
+        ])
         .env("TERM", term)
         .stdin(Stdio::null())
         .output()
-        .expect("no script: run `make setup`");
+        .expect("no timeout: run `make setup`");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     (shown, output.status.code().unwrap_or(-1))
 }

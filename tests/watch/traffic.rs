@@ -126,8 +126,8 @@ fn beside_schemagate(server: &Server) -> Seen {
     thread::sleep(READER);
     assert!(!has_column(&database), "the reader is still there");
     reader.query("COMMIT");
-    let seen = traffic.end();
     let outcome = running.wait();
+    let seen = traffic.end();
     outcome.assert_code(0);
     assert!(has_column(&database));
     let logs = outcome.logs();

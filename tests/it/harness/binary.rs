@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::eventually::becomes_true;
 use super::postgres::Database;
 use super::process::{memory_kib, signal};
 
@@ -180,14 +181,16 @@ impl Running {
         self.poll().is_none()
     }
 
-    /// Waits for its end, or kills it when its time is over (then [`Outcome::assert_code`] fails).
+    /// Waits for its end, or kills it when its time is over (then [`Outcome::assert_code`] fails). That time begins here: one of
+    /// many may have run for long.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Outcome {
+        let since = Instant::now();
         let status = loop {
             if let Some(status) = self.poll() {
                 break Some(status);
             }
-            if self.started.elapsed() > self.timeout {
+            if since.elapsed() > self.timeout {
                 break None;
             }
             thread::sleep(Duration::from_millis(2));
@@ -317,10 +320,15 @@ impl Capture {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
+    /// All of it. A process that outlives ours may still hold the pipe, which then has no end.
     fn finish(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
+        let Some(reader) = self.reader.take() else {
+            return self.text();
+        };
+        if becomes_true(|| reader.is_finished()) {
             let _ = reader.join();
+            return self.text();
         }
-        self.text()
+        format!("{}\n(another process still holds this pipe)", self.text())
     }
 }

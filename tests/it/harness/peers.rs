@@ -17,13 +17,13 @@ pub(crate) enum Drizzle {
 impl Drizzle {
     /// drizzle-orm migrates, as a team's own script calls it.
     pub(crate) fn try_migrate(self, folder: &Path, url: &str) -> Output {
-        Command::new("node")
-            .arg("../migrate.mjs")
+        Command::new("timeout")
+            .args(["180", "node", "../migrate.mjs"])
             .arg(folder)
             .arg(url)
             .current_dir(self.package())
             .output()
-            .expect("no node: run `make setup`")
+            .expect("no timeout: run `make setup`")
     }
 
     /// drizzle-orm migrates and must end with 0.

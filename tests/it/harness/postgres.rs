@@ -426,8 +426,15 @@ impl Database<'_> {
              AND pid <> pg_backend_pid() AND query LIKE '%{text}%'",
             self.name
         );
-        eventually!(!session.query(&sql).is_empty(), "nobody runs {text}");
-        session.value(&sql).parse().expect("a pid")
+        let mut pid = None;
+        eventually!(
+            {
+                pid = session.query(&sql).first().map(|row| row[0].clone());
+                pid.is_some()
+            },
+            "nobody runs {text}"
+        );
+        pid.expect("a row").parse().expect("a pid")
     }
 
     /// Whether nobody holds or waits for an advisory lock in this database.

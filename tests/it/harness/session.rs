@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
 
+/// How long the server may take to answer a test; what waits for a lock that nobody gives back fails then.
+const ANSWER: Duration = Duration::from_mins(5);
+
 /// A connection of the test's own, open until dropped.
 pub(crate) struct Session {
     runtime: Runtime,
@@ -24,7 +27,8 @@ impl Session {
     /// Connects, or says why not.
     pub(crate) fn try_connect(url: &str) -> Result<Self, tokio_postgres::Error> {
         let runtime = runtime();
-        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
+        let connecting = tokio_postgres::connect(url, NoTls);
+        let (client, connection) = runtime.block_on(answered(url, connecting))?;
         runtime.spawn(connection);
         Ok(Self { runtime, client })
     }
@@ -37,7 +41,8 @@ impl Session {
 
     /// Runs a script by the simple protocol; the rows of all its statements as text, NULL as `NULL`.
     pub(crate) fn try_query(&self, sql: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
-        let messages = self.runtime.block_on(self.client.simple_query(sql))?;
+        let asking = self.client.simple_query(sql);
+        let messages = self.runtime.block_on(answered(sql, asking))?;
         Ok(messages
             .iter()
             .filter_map(|message| match message {
@@ -96,6 +101,11 @@ impl Drop for Background {
             let _ = thread.join();
         }
     }
+}
+
+async fn answered<T>(question: &str, answer: impl Future<Output = T>) -> T {
+    let answer = tokio::time::timeout(ANSWER, answer).await;
+    answer.unwrap_or_else(|_| panic!("no answer within {ANSWER:?}: {question}"))
 }
 
 fn runtime() -> Runtime {
