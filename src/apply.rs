@@ -92,7 +92,10 @@ pub struct Applier<'a> {
     pub user: &'a str,
     /// `current_database()`, for advice.
     pub database: &'a str,
-    /// Asked before each migration.
+    /// The next migration's message may be sent before the answer to the one before. Not in an attempt that repeats another:
+    /// what failed may fail again, and the server would log what was sent behind it each time.
+    pub sends_ahead: bool,
+    /// Asked before each migration is sent.
     pub stop: &'a Stop,
     /// Told what happens, also by who looks on while a statement runs.
     pub on_event: &'a Listener<'a>,
@@ -112,7 +115,7 @@ pub enum Event<'a> {
     Applied {
         /// Which.
         migration: &'a Migration,
-        /// From sending to the answer.
+        /// From sending, or from the answer to the one before, to the answer.
         elapsed: Duration,
     },
     /// What a second connection sees of a statement that takes long.
@@ -226,7 +229,9 @@ impl<'a> Applier<'a> {
     }
 
     fn check_stop(&self) -> Result<(), Failure> {
-        self.stop.cause().map_or(Ok(()), |_| Err(Failure::Stopped))
+        self.stop
+            .cause()
+            .map_or(Ok(()), |_| Err(Failure::Stopped { cancelled: false }))
     }
 
     fn tell(&self, event: Event<'_>) {

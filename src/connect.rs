@@ -223,7 +223,7 @@ impl Waiting {
         Error::Timeout {
             peer: hosts.unwrap_or_else(|| "the database".to_owned()),
             limit: self.wait.timeout.unwrap_or_default(),
-            opened: false,
+            opened: None,
         }
     }
 

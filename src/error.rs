@@ -233,7 +233,7 @@ fn of_failure(failure: &Failure) -> ExitStatus {
         Failure::Dirty { .. } => ExitStatus::History,
         Failure::Refused { .. } => ExitStatus::Refused,
         Failure::Unsupported { .. } => ExitStatus::Usage,
-        Failure::Connection(_) | Failure::Stopped => ExitStatus::Deadline,
+        Failure::Connection(_) | Failure::Stopped { .. } => ExitStatus::Deadline,
         Failure::AlreadyApplied => ExitStatus::Bug,
     }
 }
@@ -303,7 +303,7 @@ fn failed(failure: &Failure) -> String {
         }
         Failure::LockHeld => "the lock is held by another session".to_owned(),
         Failure::AlreadyApplied => "another session applied the same migration".to_owned(),
-        Failure::Stopped => "stopped".to_owned(),
+        Failure::Stopped { .. } => "stopped".to_owned(),
     }
 }
 

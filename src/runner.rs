@@ -18,19 +18,16 @@ mod restore;
 mod undo;
 mod write;
 
-use std::{
-    cell::{Cell, RefCell},
-    time::Duration,
-};
+use std::{cell::RefCell, time::Duration};
 
 pub use error::{Error, Interrupted};
 pub use event::Event;
 pub use facts::{candidate, facts_for};
 pub use fingerprint::note_fingerprint;
-use look::{First, first_look};
+use look::{First, first_look, holder};
 pub use look::{
-    Looked, failures, history_table, holder, look, look_and_go, needs_writing, plan_of,
-    plan_of_rows, release, stopped,
+    Looked, failures, history_table, look, look_and_go, needs_writing, plan_of, plan_of_rows,
+    release, seen_holder, stopped,
 };
 pub use queue::Queue;
 pub use repair::{Decided, decide};
@@ -112,7 +109,7 @@ pub enum LockWait {
 pub struct Done {
     /// Which.
     pub version: String,
-    /// From sending to the answer.
+    /// From sending, or from the answer to the one before, to the answer.
     pub elapsed: Duration,
 }
 
@@ -208,29 +205,19 @@ pub async fn run(
         awaited: None,
         stall: Stall::default(),
     };
-    // How much was done when the first request went out: a statement that ended well was not cancelled.
-    let before = Cell::new(None);
     let cancel = || {
         let canceller: Option<Canceller> = cancellable.borrow().clone();
-        canceller.map(|canceller| {
-            before.set(before.get().or(Some(done.borrow().len())));
-            async move { canceller.cancel().await }
-        })
+        canceller.map(|canceller| async move { canceller.cancel().await })
     };
     let (cause, statement) = match stop.guard(runner.life(), cancel).await {
-        Guarded::Ended(Err(Error::Apply(Failure::Stopped))) => (None, Interrupted::Nothing),
-        Guarded::Told(Err(Error::Apply(failure)), cause)
-            if failure.is_cancelled() || matches!(failure, Failure::Stopped) =>
-        {
-            let was_cancelled = before.get() == Some(done.borrow().len());
-            (
-                Some(cause),
-                if was_cancelled {
-                    Interrupted::Cancelled
-                } else {
-                    Interrupted::Nothing
-                },
-            )
+        Guarded::Ended(Err(Error::Apply(Failure::Stopped { cancelled }))) => {
+            (None, interrupted(cancelled))
+        }
+        Guarded::Told(Err(Error::Apply(Failure::Stopped { cancelled })), cause) => {
+            (Some(cause), interrupted(cancelled))
+        }
+        Guarded::Told(Err(Error::Apply(failure)), cause) if failure.is_cancelled() => {
+            (Some(cause), Interrupted::Cancelled)
         }
         Guarded::Ended(outcome) | Guarded::Told(outcome, _) => return outcome,
         Guarded::Dropped { cause, unconfirmed } => (
@@ -246,6 +233,15 @@ pub async fn run(
         cause: cause.or_else(|| stop.cause()).unwrap_or(Cause::Deadline),
         statement,
     })
+}
+
+/// What became of the statement where the run has noticed by itself that it has to stop.
+fn interrupted(cancelled: bool) -> Interrupted {
+    if cancelled {
+        Interrupted::Cancelled
+    } else {
+        Interrupted::Nothing
+    }
 }
 
 // === impl Runner ===
@@ -294,9 +290,9 @@ impl Runner<'_> {
             }
             First::Elsewhere {
                 plan,
+                keys,
                 holder,
                 rows,
-                keys,
             } => {
                 (self.on_event)(Event::Planned(&plan));
                 let holder = Some(holder);
@@ -371,6 +367,7 @@ impl Runner<'_> {
         self.attempted = versions
             .map(|&index| self.source.migrations[index].version.clone())
             .collect();
+        self.queue.works();
         let outcome = self.write(session, &snapshot, &plan, frame).await;
         *self.cancellable.borrow_mut() = None;
         let outcome = outcome.map(|()| plan);

@@ -44,7 +44,10 @@ pub enum Failure {
         next: String,
     },
     /// The command has to stop.
-    Stopped,
+    Stopped {
+        /// A statement was cancelled for it; else nothing was under way.
+        cancelled: bool,
+    },
 }
 
 /// An SQL error in a file.

@@ -17,8 +17,6 @@ use crate::{
 
 /// Scripts up to this size together are kept between the check and the run; others are read again.
 const KEPT_BYTES: usize = 4 << 20;
-/// Scripts up to this size go in one message with what stands around them.
-const ONE_MESSAGE_BYTES: usize = 64 << 10;
 /// How many issues are told.
 const MAX_ISSUES: usize = 20;
 
@@ -180,14 +178,6 @@ impl Job {
             self.script = Some(script);
         }
         Ok(())
-    }
-
-    /// Whether the whole script goes in one message that is sent while the one before runs. A larger one takes longer than an
-    /// answer does.
-    pub fn is_one_message(&self) -> bool {
-        self.script.as_ref().is_some_and(|script| {
-            script.text().len() <= ONE_MESSAGE_BYTES && script.summary().copies == 0
-        })
     }
 
     /// Lets go of the script.

@@ -149,6 +149,8 @@ impl<'a> Sender<'a> {
     pub async fn turn(&mut self) -> Result<(), SendError> {
         self.settle().await?;
         self.under_way = Some(self.send().await);
+        // The connection's task has the message now; it must have its turn to write it before the next one is collected.
+        tokio::task::yield_now().await;
         Ok(())
     }
 

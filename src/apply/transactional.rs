@@ -21,6 +21,11 @@ use crate::{
 /// In one transaction for all, so much goes in one message; a round trip for each file would be most of the time.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// Files up to this size are sent while the one before runs. The server reads nothing meanwhile, so the message has to fit into
+/// what its socket takes before anybody reads it, ten segments at least: what stays in our socket for 20 s ends the connection
+/// (`TCP_USER_TIMEOUT` in tcp(7)), and would in every attempt. A larger file takes longer than an answer does anyway.
+const AHEAD_BYTES: u64 = 8 << 10;
+
 /// Milliseconds since the message was received: one message is one migration, unless all go in one transaction, where
 /// the files of one message share it and the time is that since the first of them.
 pub(super) const SINCE_MESSAGE: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp()) * 1000)::pg_catalog.int8";
@@ -95,15 +100,17 @@ impl Applier<'_> {
         let next = later.first_mut()?;
         let is_asked_to_stop = self.stop.cause().is_some();
         if is_asked_to_stop
+            || !self.sends_ahead
             || !self.frame.can_send_ahead()
             || !matches!(next.mode, Mode::Transaction)
+            || self.migration(next).size > AHEAD_BYTES
         {
             return None;
         }
         // What cannot be read is told in its turn.
         next.load(self.source).ok()?;
         let keeping = self.keeping(next, left).ok()?;
-        if !next.is_one_message() || keeping != Keeping::AsIs {
+        if next.script().ok()?.summary().copies > 0 || keeping != Keeping::AsIs {
             return None;
         }
         let posted = self.post_each(next, Some(job)).await.ok()?;
@@ -227,7 +234,7 @@ impl Applier<'_> {
         };
         let cancelled = db.code() == &SqlState::QUERY_CANCELED;
         if cancelled && self.stop.cause().is_some() {
-            return Failure::Stopped;
+            return Failure::Stopped { cancelled: true };
         }
         let place = error.place;
         let job = place.and_then(|place| jobs.get(place.job));

@@ -150,7 +150,7 @@ async fn limited<T>(
         Err(Error::Timeout {
             peer: peer.to_owned(),
             limit,
-            opened: opened.get(),
+            opened: Some(opened.get()),
         })
     })
 }

@@ -44,8 +44,8 @@ pub enum Error {
         peer: String,
         /// That time.
         limit: Duration,
-        /// Something there is known to have taken the connection.
-        opened: bool,
+        /// Whether something there has taken the connection; `None` where nobody has looked.
+        opened: Option<bool>,
     },
     /// There was a session, and the first question had no answer in time.
     NoAnswer {
@@ -200,10 +200,16 @@ impl Error {
             Self::Lookup { .. } => {
                 "check the host's name; in Kubernetes, the Service's name and namespace"
             }
-            Self::Timeout { opened: false, .. } => {
-                "nothing answers there: check address and port, network policies and firewalls"
+            Self::Timeout {
+                opened: Some(false),
+                ..
+            } => "nothing answers there: check address and port, network policies and firewalls",
+            Self::Timeout { opened: None, .. } => {
+                "check address and port, network policies and firewalls; and whether the server, or the pooler, is overloaded"
             }
-            Self::Timeout { opened: true, .. } => {
+            Self::Timeout {
+                opened: Some(true), ..
+            } => {
                 "something takes connections there and does not answer: see whether it is a PostgreSQL server, whether it is \
                  overloaded, and behind a pooler whether the server is up"
             }
@@ -318,7 +324,10 @@ impl fmt::Display for Error {
                 limit,
                 opened,
             } => {
-                let but = if *opened { "connected, but " } else { "" };
+                let but = match opened {
+                    Some(true) => "connected, but ",
+                    Some(false) | None => "",
+                };
                 write!(f, "{peer}: {but}no session within {limit:?}")
             }
             Self::NoAnswer { peer } => {

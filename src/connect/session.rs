@@ -281,7 +281,7 @@ impl Canceller {
             Err(Error::Timeout {
                 peer: peer.clone(),
                 limit: CANCEL,
-                opened: false,
+                opened: None,
             })
         })
     }

@@ -37,13 +37,13 @@ pub enum Event<'a> {
         /// A restore point of this name stands there.
         restore_point: Option<&'a str>,
     },
-    /// A migration is about to be sent.
+    /// A migration is about to be sent, or the server is about to come to it.
     Starting(&'a Migration),
     /// A migration is in the history.
     Applied {
         /// Which.
         migration: &'a Migration,
-        /// From sending to the answer.
+        /// From sending, or from the answer to the one before, to the answer.
         elapsed: Duration,
     },
     /// A migration is no longer in the history.

@@ -53,10 +53,12 @@ pub async fn look_and_go(
         .await
         .map_err(Error::Connect)?;
     let looked = match first {
-        First::Current(plan) | First::Elsewhere { plan, .. } => Ok(Looked {
+        First::Current(plan) => Ok(Looked {
             plan,
             failures: HashMap::new(),
         }),
+        // Nobody waits for a lock here.
+        First::Elsewhere { .. } => Err(Error::Inconsistent),
         First::Looked(Ok(snapshot)) => whole(&session, params, source, &snapshot).await,
         First::Looked(Err(error)) => Err(Error::History(error)),
     };
@@ -173,8 +175,9 @@ fn glanced(source: &Source, shape: Shape, rows: Vec<Applied>, policy: &Policy) -
     well.then_some(plan)
 }
 
-/// Who holds the lock; nobody where the server does not say so.
-async fn seen_holder(
+/// Who holds the lock, for who can go on without knowing it; nobody where the server does not say so. The error is the
+/// connection's.
+pub async fn seen_holder(
     session: &Session,
     keys: &LockKeys,
 ) -> Result<Option<Holder>, tokio_postgres::Error> {
@@ -185,7 +188,7 @@ async fn seen_holder(
 }
 
 /// Who holds the lock.
-pub async fn holder(
+pub(super) async fn holder(
     session: &Session,
     keys: &LockKeys,
 ) -> Result<Option<Holder>, tokio_postgres::Error> {

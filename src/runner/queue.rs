@@ -11,6 +11,9 @@ use crate::{
 /// The longest pause between two looks (`Backoff::connecting`).
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A least pause is no longer.
+const LONGEST_LEAST_PAUSE: Duration = Duration::from_secs(4);
+
 /// A pause is at least so many times as long as the look before it. Where looks take long it is because of all who look: a
 /// thousand that pause for half of the longest pause on average keep two processors of a server busy with new sessions alone,
 /// and the slower the server, the more of them are under way at once.
@@ -46,6 +49,11 @@ impl Queue {
     /// A look begins.
     pub fn looks(&mut self) {
         self.looking = Some(Instant::now());
+    }
+
+    /// What follows is work, not a look.
+    pub fn works(&mut self) {
+        self.looking = None;
     }
 
     /// How long to pause after a look that has shown the lock elsewhere, with so many rows in the history.
@@ -100,10 +108,13 @@ impl Queue {
     }
 }
 
-/// The pause that was drawn, lengthened after a long look.
+/// What was drawn from all pauses up to the longest, brought into those that follow a look of this length. They differ still:
+/// who came at once must not come at once again.
 fn paced(drawn: Duration, looked: Duration) -> Duration {
-    let least = looked.saturating_mul(PAUSES_PER_LOOK);
-    drawn.max(least.min(LONGEST_PAUSE))
+    let least = looked
+        .saturating_mul(PAUSES_PER_LOOK)
+        .min(LONGEST_LEAST_PAUSE);
+    least + drawn.mul_f64(1.0 - least.div_duration_f64(LONGEST_PAUSE))
 }
 
 impl Default for Queue {
@@ -120,16 +131,20 @@ mod tests {
     fn a_long_look_is_followed_by_a_long_pause() {
         let ms = Duration::from_millis;
         for (drawn, looked, pause) in [
-            (40, 5, 40),
-            (3, 15, 60),
-            (4000, 300, 4000),
-            (1000, 900, 3600),
-            (2000, 8000, 5000),
-            (5001, 8000, 5001),
+            (40, 0, 40),
+            (5000, 0, 5000),
+            (100, 10, 139),
+            (0, 250, 1000),
+            (2500, 250, 3000),
+            (5000, 250, 5000),
+            (0, 8000, 4000),
+            (2500, 8000, 4500),
+            (5000, 8000, 5000),
         ] {
-            assert_eq!(paced(ms(drawn), ms(looked)), ms(pause), "{drawn} {looked}");
+            let paced = paced(ms(drawn), ms(looked)).as_millis();
+            assert_eq!(paced, pause, "{drawn} {looked}");
         }
-        assert_eq!(paced(ms(1), Duration::MAX), LONGEST_PAUSE);
+        assert!(paced(ms(5001), Duration::MAX) <= ms(5001));
     }
 
     #[test]

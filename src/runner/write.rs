@@ -153,6 +153,7 @@ impl Runner<'_> {
             (&downs.source, Direction::Down(&downs.rows))
         });
 
+        let sends_ahead = self.lost == 0 && self.retries == 0;
         let Self {
             params,
             stop,
@@ -205,6 +206,7 @@ impl Runner<'_> {
             author: &params.author,
             journal: work.ground.journal,
             direct: work.frame.direct,
+            sends_ahead,
             user: &work.snapshot.user,
             database: &work.snapshot.database,
             stop,
@@ -285,7 +287,7 @@ fn end_of(outcome: &Result<(), Error>) -> Option<&'static str> {
     match outcome {
         Ok(()) => Some("done"),
         Err(Error::Held(_)) => Some("held"),
-        Err(Error::Apply(Failure::Stopped)) => Some("stopped"),
+        Err(Error::Apply(Failure::Stopped { .. })) => Some("stopped"),
         Err(Error::Apply(
             Failure::Sql(_)
             | Failure::Dirty { .. }

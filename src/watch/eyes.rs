@@ -173,7 +173,7 @@ impl<'a> Eyes<'a> {
                 Err(connect::Error::Timeout {
                     peer: hosts.unwrap_or_else(|| "the database".to_owned()),
                     limit: CONNECT_LIMIT,
-                    opened: false,
+                    opened: None,
                 })
             })
     }

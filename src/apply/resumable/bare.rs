@@ -422,7 +422,7 @@ impl Applier<'_> {
             return Failure::Connection(error);
         };
         if db.code().code() == "57014" && self.stop.cause().is_some() {
-            return Failure::Stopped;
+            return Failure::Stopped { cancelled: true };
         }
         let position = match db.position() {
             Some(tokio_postgres::error::ErrorPosition::Original(position)) => Some(*position),

@@ -215,10 +215,7 @@ impl Look<'_> {
 
     async fn holder(&self, database: &str) -> Result<Option<String>, tokio_postgres::Error> {
         let keys = runner::lock_keys(self.params, database);
-        let holder = match runner::holder(self.session, &keys).await {
-            Err(error) if classify(&error) != Class::Statement => return Err(error),
-            seen => seen.unwrap_or_default(),
-        };
+        let holder = runner::seen_holder(self.session, &keys).await?;
         Ok(holder.map(|holder| holder.to_string()))
     }
 }
