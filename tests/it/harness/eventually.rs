@@ -4,11 +4,10 @@ use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long [`eventually!`] waits: `SCHEMAGATE_TEST_PATIENCE` seconds, 30 unless set.
+/// How long [`eventually!`] waits: `TEST_PATIENCE` seconds, 30 unless set.
 pub(crate) fn patience() -> Duration {
-    let seconds = env::var("SCHEMAGATE_TEST_PATIENCE").map_or(30, |text| {
-        text.parse()
-            .expect("SCHEMAGATE_TEST_PATIENCE is a number of seconds")
+    let seconds = env::var("TEST_PATIENCE").map_or(30, |text| {
+        text.parse().expect("TEST_PATIENCE is a number of seconds")
     });
     Duration::from_secs(seconds)
 }
