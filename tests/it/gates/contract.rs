@@ -70,7 +70,9 @@ fn it_is_held_while_an_old_version_is_connected() {
 }
 
 fn gone(database: &Database<'_>, name: &str) {
-    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'");
+    let count = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND datname = current_database()"
+    );
     eventually!(database.value(&count) == "0", "{name} is still connected");
 }
 
