@@ -199,7 +199,7 @@ fn a_file_may_set_what_it_likes_and_names_may_be_odd() {
         ("0001_it's 🐘.up.sql", "CREATE TABLE \"o'd d 🐘\" ();\r\n"),
         (
             "0001_it's 🐘.down.sql",
-            "SET search_path = nowhere; SET ROLE pg_monitor; RESET ROLE;\r\nSET statement_timeout = 1;\r\nDROP TABLE public.\"o'd d 🐘\";\r\nSET ROLE pg_monitor;",
+            "SET search_path = nowhere; SET ROLE pg_monitor; RESET ROLE;\r\nSET statement_timeout = 60000;\r\nDROP TABLE public.\"o'd d 🐘\";\r\nSET ROLE pg_monitor;",
         ),
     ]);
     let database = Server::debian().database();
