@@ -155,7 +155,8 @@ impl Holder {
     }
 }
 
-/// [`Holder::reads`] of a row `a` of `pg_stat_activity`, or of its function. The view that has the bytes came with 14; its function is older.
+/// [`Holder::reads`] of a row `a` of `pg_stat_activity`, or of its function. The view that has the bytes came with 14; its
+/// function is older.
 const READS: &str = "CASE WHEN a.state = 'active' AND a.wait_event = 'ClientRead' \
     AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000 \
     THEN (SELECT p.param1 FROM pg_catalog.pg_stat_get_progress_info('COPY') p WHERE p.pid = a.pid) END";

@@ -11,7 +11,7 @@ use crate::{
 /// The longest pause between two looks (`Backoff::connecting`).
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A least pause is no longer.
+/// However long a look took: the rest up to the longest pause is left to chance, so that those who wait do not come in step.
 const LONGEST_LEAST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A pause is at least so many times as long as the look before it. Where looks take long it is because of all who look: a
